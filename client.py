@@ -1,0 +1,189 @@
+"""Receive the film, find the ball in each frame, and send back where it is.
+
+    python3 client.py
+
+The main thread receives the video, hands each frame to process_a through a Queue, and sends each coordinate
+that process_a stores over a data channel to the server.
+"""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import options
+from ball_track import Image, Point
+from finder import Finder, FinderError
+from messages import Found, Message, MessageError, Missed, Restarted, Score, Skipped, encode, parse
+
+# Nothing here may import av, and so aiortc, at the top: process_a imports this file again (multiprocessing's
+# start method is spawn) and has to do without. So it can come up while this process still imports them.
+if TYPE_CHECKING:
+    from aiortc.contrib.signaling import TcpSocketSignaling
+
+    from peer import End
+    from transports import Link
+
+logger = logging.getLogger(__name__)
+
+DRAIN_TIMEOUT = 1.0  # s for the server to account for what is on its way, at the end
+
+
+class Client:
+    """Looks for the ball in whatever a server films.
+
+    Args:
+        args: the command line's.
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.stop = asyncio.Event()
+        self._args = args
+        self._link: Link | None = None
+        self._finder = Finder(self._on_found, self._on_skipped, self._on_restart)
+        self._received = self._sent = 0
+
+    async def run(self) -> int:
+        """Dial, and find until stopped or told goodbye; return the exit status.
+
+        Raises:
+            FinderError: process_a cannot be started, or not kept up.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop.set)
+        async with self._finder:
+            import peer
+
+            sessions = asyncio.create_task(self._keep_dialling())
+            stopping = asyncio.create_task(self.stop.wait())
+            await asyncio.wait(
+                (sessions, stopping, self._finder.failed),
+                timeout=self._args.duration,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if self._finder.failed.done():
+                sessions.cancel()
+                await asyncio.wait([sessions])
+                self._finder.failed.result()
+            self.stop.set()
+            stopping.cancel()
+            try:
+                return await sessions
+            except peer.PeerError as error:
+                print(f"client.py: error: the server sent {error}", file=sys.stderr)
+                return 1
+
+    async def _keep_dialling(self) -> int:
+        """Hold one session after the other until a normal end; return the exit status."""
+        import peer
+
+        host, port = self._args.signaling_host, self._args.signaling_port
+        while not self.stop.is_set():
+            signaling = await peer.unless(self.stop, peer.dial(host, port, self._args.wait))
+            if signaling is None:
+                if self.stop.is_set():
+                    break
+                print(f"client.py: error: no server at {host}:{port} within {self._args.wait:g} s", file=sys.stderr)
+                return 1
+            try:
+                end = await self._attend(signaling)
+            finally:
+                await peer.close_signaling(signaling)
+            print(f"session ended: {end}; received {self._received} frames, sent {self._sent} coordinates")
+            if end in (peer.End.BYE, peer.End.STOPPED):
+                break
+        return 0
+
+    async def _attend(self, signaling: "TcpSocketSignaling") -> "End":
+        """Find the ball in what one server films, until one side ends it. Returns why.
+
+        Raises:
+            PeerError: the server does not keep to the protocol.
+        """
+        from peer import End, unless
+        from transports import MediaAnswer
+
+        link = MediaAnswer(signaling, self._on_message, self._args.stun, self._on_frame, self._args.jitter_buffer)
+        self._link = link
+        try:
+            opened = await unless(self.stop, link.open())
+            if not opened:
+                return End.STOPPED if opened is None else End.VANISHED
+            end = await unless(self.stop, link.until_end())
+            if end is None:
+                await link.goodbye()  # and go on reporting until the server has had it all
+                await asyncio.wait([asyncio.create_task(link.until_end())], timeout=DRAIN_TIMEOUT)
+            return end or End.STOPPED
+        finally:
+            self._link = None
+            await link.close()
+
+    def _on_frame(self, pts: int, seen: tuple[Image, ...]) -> None:
+        """Hand a frame to process_a."""
+        self._received += 1
+        self._finder.offer(pts, seen)
+
+    def _on_found(self, pts: int, point: Point | None) -> None:
+        """Send a coordinate as soon as process_a has stored it."""
+        if point is not None:
+            self._sent += 1
+        self._send(Missed(pts) if point is None else Found(pts, *point))
+
+    def _on_skipped(self, pts: int) -> None:
+        self._send(Skipped(pts))
+
+    def _on_restart(self) -> None:
+        self._send(Restarted())
+
+    def _send(self, message: Message) -> None:
+        if self._link is not None:
+            self._link.send(encode(message))
+
+    def _on_message(self, data: object) -> None:
+        """Take note of what the server made of a coordinate."""
+        try:
+            score = parse(data)
+        except MessageError as error:
+            logger.debug("message rejected: %s", error)
+            return
+        if isinstance(score, Score):
+            logger.debug("%s", score)
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the options; exit with status 2 if they are wrong."""
+    parser = options.Parser(description="Find the ball in what a server films, and tell it where it is.")
+    options.add_shared(parser)
+    parser.add_argument(
+        "--wait", type=options.seconds, default=30.0, metavar="SECONDS", help="for a server that is not there yet (30)"
+    )
+    parser.add_argument(
+        "--jitter-buffer",
+        choices=["marker", "stock"],
+        default="marker",
+        help="release a frame on its last packet, or as aiortc does on the next frame's first (marker)",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the client; return the exit status: 0 a normal end, 1 it could not do its job, 2 wrong usage."""
+    args = parse_args(argv)
+    options.configure_logging(args.verbose)
+
+    async def run() -> int:
+        return await Client(args).run()
+
+    try:
+        return asyncio.run(run())
+    except FinderError as error:
+        print(f"client.py: error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,246 @@
+"""When a received video frame is released: on its last packet, not on the first one of the next frame.
+
+aiortc's jitter buffer learns that a frame is whole when a packet with another time stamp arrives, and so
+holds every frame back for one frame interval. The last packet of a frame says of itself that it is the last:
+the RTP marker bit ends a VP8 frame (RFC 7741, section 4.1) and an H.264 access unit (RFC 6184, section 5.1).
+
+Three more things are needed so that a loss costs a moment and not the session:
+- When a gap is filled, every frame behind it that is whole is released at once. (One frame for each packet
+  that arrives, as aiortc does it, would leave the stream late for ever.)
+- A missing packet is asked for again until it comes (RFC 4585, section 6.2.1: generic NACK).
+- After a gap that nothing fills, the picture stands still until the key frame that is asked for (PLI,
+  RFC 4585, section 6.3.1) arrives: a decoder without its reference frames shows ghosts.
+
+aiortc has no public way to choose a jitter buffer. `install` therefore reaches for four private names of its
+RTCRtpReceiver, and leaves everything as it was if one of them is not what it expects.
+"""
+
+import logging
+import queue
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+from aiortc import RTCRtpReceiver
+from aiortc.jitterbuffer import JitterBuffer, JitterFrame
+from aiortc.rtcrtpreceiver import NackGenerator
+from aiortc.rtp import RtpPacket
+
+logger = logging.getLogger(__name__)
+
+SEQUENCE_NUMBERS = 65536  # RTP's are 16 bits long
+PATIENCE = 0.4  # s that a gap may last before it is given up: three round trips of a slow network
+NACK_INTERVAL = 0.1  # s between two requests for the same packet
+PLI_INTERVAL = 0.2  # s between two requests for a key frame
+
+H264_IDR = re.compile(rb"\x00\x00\x01[\x05\x25\x45\x65]")  # a NAL unit of type 5, whatever its importance
+
+
+class MarkerJitterBuffer(JitterBuffer):
+    """A jitter buffer that releases a frame as soon as all of its packets are there.
+
+    Args:
+        clock: returns monotonic seconds.
+    """
+
+    def __init__(self, capacity: int = 512, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(capacity=capacity, is_video=True)
+        self.nack = PersistentNackGenerator(clock)
+        self.broken = True  # frames are missing: nothing can be decoded before the next key frame
+        self._clock = clock
+        self._highest = 0  # sequence number; the newest packet's
+        self._gap_since: float | None = None
+        self._asked = clock()  # when a key frame was last asked for; the stream opens with one unasked
+
+    def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
+        """Take in a packet.
+
+        Returns:
+            Whether to ask for a key frame, and the first frame that is whole now, if one is; take the
+            others with `release`.
+        """
+        if self._origin is None:
+            self._highest = packet.sequence_number
+        dropped, frame = super().add(packet)
+        now = self._clock()
+        if (packet.sequence_number - self._highest) % SEQUENCE_NUMBERS < SEQUENCE_NUMBERS // 2 or dropped:
+            self._highest = packet.sequence_number
+        if frame is not None or not self._has_gap():
+            self._gap_since = None
+        elif self._gap_since is None:
+            self._gap_since = now
+        elif now - self._gap_since > PATIENCE:
+            self._skip_gap()
+            self._gap_since = None
+            dropped = True
+            frame = self.release()
+        if dropped:
+            self.broken = True
+            self._asked = now
+        elif self.broken and now - self._asked > PLI_INTERVAL:
+            dropped, self._asked = True, now
+        return dropped, frame
+
+    def release(self) -> JitterFrame | None:
+        """Return the next frame if it is whole, else None."""
+        return self._remove_frame(0)
+
+    def _remove_frame(self, sequence_number: int) -> JitterFrame | None:  # noqa: ARG002
+        """Remove and return the first frame if all of it is there; aiortc's signature, whose argument is of no use.
+
+        It ends with the packet that has the marker bit, or, where a sender sets none, before the first
+        packet with another time stamp.
+        """
+        if self._origin is None:
+            return None
+        data: list[bytes] = []
+        timestamp = None
+        for count in range(self.capacity):
+            packet = self._packets[(self._origin + count) % self.capacity]
+            if packet is None:
+                return None
+            if timestamp is not None and packet.timestamp != timestamp:
+                self.remove(count)
+                return JitterFrame(b"".join(data), timestamp)
+            timestamp = packet.timestamp
+            data.append(packet._data)  # type: ignore[attr-defined]  # set by the receiver: the depayloaded part
+            if packet.marker:
+                self.remove(count + 1)
+                return JitterFrame(b"".join(data), timestamp)
+        return None
+
+    def _has_gap(self) -> bool:
+        """Return whether a packet is missing before one that is there."""
+        assert self._origin is not None
+        missing = (self._origin + self._whole_until()) % SEQUENCE_NUMBERS
+        return 0 < (self._highest - missing) % SEQUENCE_NUMBERS < self.capacity
+
+    def _whole_until(self) -> int:
+        """Return how many packets from the origin on are there without a gap."""
+        assert self._origin is not None
+        for count in range(self.capacity):
+            if self._packets[(self._origin + count) % self.capacity] is None:
+                return count
+        return self.capacity
+
+    def _skip_gap(self) -> None:
+        """Give up what is missing, and the frames that it belongs to."""
+        assert self._origin is not None
+        count = self._whole_until()
+        while count < self.capacity and self._packets[(self._origin + count) % self.capacity] is None:
+            count += 1
+        # the frame that the first packet after the gap belongs to may lack its beginning
+        timestamp = None
+        while count < self.capacity:
+            packet = self._packets[(self._origin + count) % self.capacity]
+            if packet is None or (timestamp is not None and packet.timestamp != timestamp):
+                break
+            count += 1
+            timestamp = packet.timestamp
+            if packet.marker:
+                break
+        self.remove(count)
+        self.nack.missing = {
+            number for number in self.nack.missing if (number - self._origin) % SEQUENCE_NUMBERS < self.capacity
+        }
+
+
+class PersistentNackGenerator(NackGenerator):
+    """Asks for what is missing again and again: a request, or what it asks for, can be lost as well.
+
+    Args:
+        clock: returns monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._asked = clock()
+
+    def add(self, packet: RtpPacket) -> bool:
+        """Take note of a packet; return whether it is time to ask for those in `missing`."""
+        missed = super().add(packet)
+        now = self._clock()
+        if missed or (self.missing and now - self._asked > NACK_INTERVAL):
+            self._asked = now
+            return True
+        return False
+
+
+class _DecoderQueue(queue.Queue[Any]):
+    """The way to the decoder: puts in, behind each frame, all others that are whole.
+
+    Args:
+        buffer: where they come from.
+        map_timestamp: turns an RTP time stamp into a pts.
+    """
+
+    def __init__(self, buffer: MarkerJitterBuffer, map_timestamp: Callable[[int], int]) -> None:
+        super().__init__()
+        self._buffer = buffer
+        self._map_timestamp = map_timestamp
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Put (codec, frame), or None for the end."""
+        if item is None:
+            super().put(None, block, timeout)
+            return
+        codec, frame = item  # its time stamp is mapped already
+        while frame is not None:
+            if self._buffer.broken and is_key_frame(codec.name, frame.data):
+                self._buffer.broken = False
+            if not self._buffer.broken:
+                super().put((codec, frame), block, timeout)
+            frame = self._buffer.release()
+            if frame is not None:
+                frame.timestamp = self._map_timestamp(frame.timestamp)
+
+
+def is_key_frame(codec: str, data: bytes) -> bool:
+    """Return whether an encoded frame can be decoded without any other.
+
+    Args:
+        codec: "VP8" or "H264"; of every other one it is taken on trust.
+        data: the frame; H.264 with start codes.
+
+    Source: RFC 6386, section 9.1, for the frame tag and start code of VP8; ITU-T H.264, table 7-1.
+    """
+    match codec.upper():
+        case "VP8":
+            return len(data) > 6 and not data[0] & 1 and data[3:6] == b"\x9d\x01\x2a"
+        case "H264":
+            return H264_IDR.search(data) is not None
+        case _:
+            return True
+
+
+def install(receiver: RTCRtpReceiver) -> bool:
+    """Give a receiver a `MarkerJitterBuffer`, before its first packet.
+
+    Returns:
+        Whether that went well. If not, the receiver is as it was, and a warning was logged.
+    """
+    private = "_RTCRtpReceiver__"
+    try:
+        stock = getattr(receiver, f"{private}jitter_buffer")
+        nack = getattr(receiver, f"{private}nack_generator")
+        decoder_queue = getattr(receiver, f"{private}decoder_queue")
+        map_timestamp = getattr(receiver, f"{private}timestamp_mapper").map
+        expected = (
+            type(stock) is JitterBuffer
+            and type(nack) is NackGenerator
+            and type(decoder_queue) is queue.Queue
+            and getattr(receiver, f"{private}decoder_thread") is None
+            and callable(map_timestamp)
+        )
+    except AttributeError:
+        expected = False
+    if not expected:
+        logger.warning("this aiortc is not built as expected: using its own jitter buffer, one frame slower")
+        return False
+    buffer = MarkerJitterBuffer(capacity=stock.capacity)
+    setattr(receiver, f"{private}jitter_buffer", buffer)
+    setattr(receiver, f"{private}nack_generator", buffer.nack)
+    setattr(receiver, f"{private}decoder_queue", _DecoderQueue(buffer, map_timestamp))
+    return True

@@ -1,0 +1,130 @@
+"""The words on the wire: what client and server say to each other about frames.
+
+Every message is one JSON object in one text message of a data channel. The client names a frame by the pts
+that it received; the server finds out which frame that is (see matching.py).
+
+    channel        from     message
+    coordinates    client   {"type": "found", "pts": ticks, "x": px, "y": px}   the ball is there
+                            {"type": "missed", "pts": ticks}                    looked at, no ball in it
+                            {"type": "skipped", "pts": ticks}                   passed over to stay current
+                            {"type": "restarted"}                               process_a died and is back
+    scores         server   {"type": "score", "pts": ticks, "error_px": px or null, "latency_ms": ms}
+
+A tick is 1 / 90000 s. `parse` believes nothing: size, JSON, type, fields and ranges are checked.
+"""
+
+import json
+import math
+from typing import Any, NamedTuple
+
+COORDINATES = "coordinates"  # label of the channel that the client opens
+SCORES = "scores"  # label of the channel that the server opens
+MAX_LENGTH = 512  # characters; the longest honest message has about 120
+MAX_PIXELS = 65536.0  # a coordinate beyond it is nonsense
+MAX_TICKS = 2**63
+
+
+class MessageError(ValueError):
+    """What arrived is not a message."""
+
+
+class Found(NamedTuple):
+    """The ball's centre in the frame that arrived with `pts` (ticks), in px."""
+
+    pts: int
+    x: float
+    y: float
+
+
+class Missed(NamedTuple):
+    """The frame with `pts` (ticks) was looked at, and no ball was found."""
+
+    pts: int
+
+
+class Skipped(NamedTuple):
+    """The frame with `pts` (ticks) was passed over."""
+
+    pts: int
+
+
+class Restarted(NamedTuple):
+    """process_a died and was started again."""
+
+
+class Score(NamedTuple):
+    """What the server made of the report for `pts` (ticks): error in px (None: truth unknown), latency in ms."""
+
+    pts: int
+    error_px: float | None
+    latency_ms: float
+
+
+Message = Found | Missed | Skipped | Restarted | Score
+KINDS: dict[str, type[Message]] = {
+    "found": Found,
+    "missed": Missed,
+    "skipped": Skipped,
+    "restarted": Restarted,
+    "score": Score,
+}
+NAMES = {kind: name for name, kind in KINDS.items()}
+
+
+def encode(message: Message) -> str:
+    """Return the message as it goes over the wire.
+
+    >>> encode(Missed(3000))
+    '{"type": "missed", "pts": 3000}'
+    """
+    return json.dumps({"type": NAMES[type(message)], **message._asdict()})
+
+
+def parse(data: object) -> Message:
+    """Return the message that `data` is.
+
+    Raises:
+        MessageError: it is none; the text says why, without quoting the peer.
+
+    >>> parse('{"type": "found", "pts": 3000, "x": 1, "y": 2.5}')
+    Found(pts=3000, x=1.0, y=2.5)
+    """
+    if not isinstance(data, str):
+        raise MessageError("not text")
+    if len(data) > MAX_LENGTH:
+        raise MessageError(f"longer than {MAX_LENGTH} characters")
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError):
+        raise MessageError("not JSON") from None
+    if not isinstance(fields, dict):
+        raise MessageError("not an object")
+    name = fields.pop("type", None)
+    kind = KINDS.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise MessageError("unknown type")
+    if fields.keys() != set(kind._fields):
+        raise MessageError("wrong fields")
+    values: dict[str, Any] = {field: _checked(field, value) for field, value in fields.items()}
+    return kind(**values)
+
+
+def _checked(field: str, value: object) -> float | None:
+    """Return a field's value as its message wants it: pts an int, all others finite floats or null.
+
+    Raises:
+        MessageError: it has the wrong type, or is out of range.
+    """
+    if field == "error_px" and value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise MessageError(f"{field} is not a number")
+    if field == "pts":
+        if not isinstance(value, int) or not -MAX_TICKS <= value < MAX_TICKS:
+            raise MessageError("pts is not a 64-bit integer")
+        return value
+    if not math.isfinite(value):
+        raise MessageError(f"{field} is not finite")
+    if field in ("x", "y") and abs(value) > MAX_PIXELS:
+        raise MessageError(f"{field} is out of range")
+    return float(value)

@@ -1,0 +1,78 @@
+"""Command-line options that both programs spell in the same way."""
+
+import argparse
+import logging
+import math
+import sys
+from typing import NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one line: option, value and rule."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the complaint on stderr and exit with status 2."""
+        print(f"{self.prog}: error: {message}", file=sys.stderr)
+        sys.exit(2)
+
+
+def add_shared(parser: argparse.ArgumentParser) -> None:
+    """Add the options that server and client have in common."""
+    parser.add_argument(
+        "-s", "--signaling", choices=["tcp-socket"], default="tcp-socket", help="how to meet (tcp-socket)"
+    )
+    parser.add_argument("--signaling-host", default="127.0.0.1", metavar="HOST", help="host to meet at (127.0.0.1)")
+    parser.add_argument("--signaling-port", type=port, default=1234, metavar="PORT", help="TCP port to meet at (1234)")
+    parser.add_argument(
+        "--transport", choices=["media"], default="media", help="how frames travel (media: a MediaStreamTrack)"
+    )
+    parser.add_argument("--stun", type=stun, metavar="stun:HOST:PORT", help="STUN server to ask (none)")
+    parser.add_argument(
+        "--duration", type=seconds, metavar="SECONDS", help="end after so many seconds (none: until stopped)"
+    )
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="log more; twice: everything")
+
+
+def configure_logging(verbose: int) -> None:
+    """Log to stderr: warnings, with -v what happens, with -vv everything."""
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def port(text: str) -> int:
+    """Return a TCP port, 1 to 65535.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a port, 1 to 65535")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Return a time in seconds, above 0.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be seconds, a number above 0")
+    return value
+
+
+def stun(text: str) -> str:
+    """Return the address of a STUN server, stun:HOST:PORT.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    kind, _, address = text.partition(":")
+    host, _, number = address.rpartition(":")
+    if kind != "stun" or not host or not number.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r}: must be stun:HOST:PORT")
+    return text

@@ -1,0 +1,243 @@
+"""Meeting one WebRTC peer, and holding it until the end.
+
+Signaling is aiortc's TcpSocketSignaling: one JSON object a line over TCP, the server offers, the client
+answers, {"type": "bye"} or the end of the connection ends the session. The built-in class listens for one
+peer and is then done; here each accepted connection gets one of its own, so that one port serves many.
+
+The signaling connection stays open for the whole session: a peer that is killed outright is noticed by it in
+milliseconds, by the media only after half a minute.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc.contrib.signaling import BYE, TcpSocketSignaling
+from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
+from aiortc.rtcconfiguration import RTCBundlePolicy
+
+logger = logging.getLogger(__name__)
+
+HANDSHAKE_TIMEOUT = 10.0  # s from the connection to the first message of the data channel
+MAX_HANDSHAKES = 64  # at once; more are turned away
+MAX_OFFERS = 4  # being made at once, so that a burst of connections does not starve the sessions
+RETRY_FIRST, RETRY_MAX = 0.1, 1.0  # s between two attempts to dial; doubled each time
+
+T = TypeVar("T")
+
+
+class End(StrEnum):
+    """Why a session ended."""
+
+    BYE = "bye"  # the peer said so
+    VANISHED = "vanished"  # its signaling connection ended without a word
+    FAILED = "connection failed"  # no way to it, or the way was lost for good
+    STOPPED = "stopped"  # we said so
+    FLOODED = "too many messages"
+
+
+class PeerError(Exception):
+    """The peer does not keep to the protocol, or does so too slowly."""
+
+
+def configuration(stun: str | None = None) -> RTCConfiguration:
+    """Return how to connect: host candidates only, unless a STUN server is given as "stun:HOST:PORT".
+
+    aiortc's default asks a public server, and waits five seconds for it where there is no way out.
+    All media and channels share one transport.
+    """
+    servers = [RTCIceServer(urls=stun)] if stun else []
+    return RTCConfiguration(iceServers=servers, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
+
+
+# --- Signaling -----------------------------------------------------------------------------------
+
+
+class AcceptedSignaling(TcpSocketSignaling):
+    """TcpSocketSignaling over a connection that was accepted already."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super().__init__("", 0)  # where it would listen or dial
+        self.peer = format_address(writer.get_extra_info("peername"))
+        self._reader, self._writer = reader, writer
+
+    @property
+    def gone(self) -> bool:
+        """Return whether the peer has closed the connection already."""
+        return self._reader is None or self._reader.at_eof()
+
+
+def format_address(address: object) -> str:
+    """Return a socket's address as HOST:PORT."""
+    match address:
+        case (str(host), int(port), *_):
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        case _:
+            return "?:0"
+
+
+async def receive(signaling: TcpSocketSignaling) -> object:
+    """Return the next object that the peer signals; None at the end of the connection.
+
+    Raises:
+        PeerError: what came is no signaling message.
+    """
+    try:
+        return await signaling.receive()
+    except (ConnectionError, asyncio.IncompleteReadError):
+        return None
+    except (ValueError, KeyError, TypeError, AssertionError, AttributeError, IndexError, RecursionError):
+        raise PeerError("not a signaling message") from None
+    except asyncio.LimitOverrunError:
+        raise PeerError("signaling message longer than 64 KiB") from None
+
+
+async def receive_description(signaling: TcpSocketSignaling, kind: str) -> RTCSessionDescription | None:
+    """Return the offer or the answer, whichever `kind` says; None if the peer leaves instead.
+
+    Raises:
+        PeerError: something else came.
+    """
+    message = await receive(signaling)
+    if message is None or message is BYE:
+        return None
+    if not isinstance(message, RTCSessionDescription) or message.type != kind or not isinstance(message.sdp, str):
+        raise PeerError(f"not an {kind}")
+    return message
+
+
+async def accept_description(pc: RTCPeerConnection, description: RTCSessionDescription) -> None:
+    """Take the peer's offer or answer.
+
+    Raises:
+        PeerError: it is not one that can be taken.
+    """
+    try:
+        await pc.setRemoteDescription(description)
+    except (
+        ValueError, KeyError, TypeError, IndexError, AttributeError, AssertionError,
+        OperationError, InvalidStateError, InvalidAccessError,
+    ) as error:  # fmt: skip
+        logger.debug("bad %s", description.type, exc_info=error)
+        raise PeerError(f"an {description.type} that cannot be used") from None
+
+
+async def close_signaling(signaling: TcpSocketSignaling) -> None:
+    """Say goodbye and close the connection; harmless if the peer is gone."""
+    with contextlib.suppress(OSError):
+        await signaling.close()
+
+
+# --- Dialling and listening ----------------------------------------------------------------------
+
+
+async def dial(host: str, port: int, wait: float) -> TcpSocketSignaling | None:
+    """Connect to a server's signaling port, again and again with a growing pause.
+
+    Args:
+        wait: s after which to give up.
+
+    Returns:
+        The signaling, connected; or None if there was no server in time.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait
+    pause = RETRY_FIRST
+    while True:
+        signaling = TcpSocketSignaling(host, port)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await signaling._connect(False)  # what receive() does first; here its refusal can be told
+            return signaling
+        except (OSError, TimeoutError) as error:
+            logger.info("no server at %s:%s yet: %s", host, port, error)
+        if loop.time() + pause > deadline:
+            return None
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, RETRY_MAX)
+
+
+@contextlib.asynccontextmanager
+async def listen(
+    host: str, port: int, serve: Callable[[AcceptedSignaling], Awaitable[None]]
+) -> AsyncIterator[asyncio.Server]:
+    """Serve every connection to a port with `serve`, each in a task of its own, until the block ends.
+
+    Leaving the block closes the port and waits for the tasks.
+
+    Raises:
+        OSError: the port cannot be had.
+    """
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def run(signaling: AcceptedSignaling) -> None:
+        try:
+            await serve(signaling)
+        except PeerError as error:
+            logger.warning("%s: ended: %s", signaling.peer, error)
+        except Exception:
+            logger.exception("%s: ended by an error of ours", signaling.peer)
+        finally:
+            await close_signaling(signaling)
+
+    def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(run(AcceptedSignaling(reader, writer)))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    server = await asyncio.start_server(on_connection, host, port)
+    try:
+        yield server
+    finally:
+        server.close()
+        while tasks:
+            await asyncio.wait(tasks)
+
+
+# --- Holding -------------------------------------------------------------------------------------
+
+
+async def until_end(pc: RTCPeerConnection, signaling: TcpSocketSignaling) -> End:
+    """Wait until the session ends, and return why.
+
+    Raises:
+        PeerError: the peer signals nonsense.
+    """
+    over = asyncio.Event()
+
+    @pc.on("connectionstatechange")
+    def on_connectionstatechange() -> None:
+        if pc.connectionState in ("failed", "closed"):
+            over.set()
+
+    on_connectionstatechange()
+    end = await unless(over, _until_bye(signaling))
+    pc.remove_listener("connectionstatechange", on_connectionstatechange)
+    return end or (End.BYE if pc.connectionState == "closed" else End.FAILED)
+
+
+async def _until_bye(signaling: TcpSocketSignaling) -> End:
+    """Read signaling until it ends; anything but a goodbye is of no interest any more."""
+    while True:
+        message = await receive(signaling)
+        if message is None:  # at its end, receive() returns None without suspending: never read on
+            return End.VANISHED
+        if message is BYE:
+            return End.BYE
+
+
+async def unless(event: asyncio.Event, awaited: Coroutine[Any, Any, T]) -> T | None:
+    """Return what `awaited` returns; or None, and cancel it, if the event is set before that."""
+    task = asyncio.create_task(awaited)
+    waiter = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait((task, waiter), return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        for each in (task, waiter):
+            each.cancel()
+        await asyncio.wait((task, waiter))

@@ -1,0 +1,316 @@
+"""The ledger: every frame that was sent to a client ends in exactly one state.
+
+    state    | meaning
+    ---------|------------------------------------------------------------------------------
+    scored   | a coordinate came back for it; its error and latency are known
+    missed   | the client looked at it and found no ball
+    skipped  | the client received it and passed over it to stay current
+    lost     | nothing was said of it before the deadline or the end
+
+Three figures are kept for the scored ones, each a `Distribution`:
+
+    error       px   the coordinate against the truth of the very frame that it was found in
+    latency     ms   from the frame's being drawn to its coordinate's arrival, on the server's monotonic clock
+    live error  px   the coordinate against where the ball is when it arrives; what a robot would feel
+
+This module knows no clock, no file and no network: times are handed in, in seconds of any monotonic clock.
+"""
+
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from ball_track import Point
+from matching import MODULUS, Matcher
+from messages import Found, Message, Missed, Restarted, Skipped
+
+DEADLINE_S = 10.0  # a frame that nothing was said of for so long is lost
+MAX_HELD = 256  # reports kept while it is not known which frames they speak of
+
+
+class State(StrEnum):
+    """What became of a frame; OPEN ones are on their way."""
+
+    OPEN = "open"
+    SCORED = "scored"
+    MISSED = "missed"
+    SKIPPED = "skipped"
+    LOST = "lost"
+
+
+@dataclass(slots=True)
+class Frame:
+    """One frame as it was sent to one client, and what came of it.
+
+    k: its number; pts: ticks of 1 / 90000 s; drawn: s; truth: the ball's centre, px; reported: the pts that the
+    client calls it by, ticks; found: where the client found the ball, px.
+    """
+
+    k: int
+    pts: int
+    drawn: float
+    truth: Point
+    state: State = State.OPEN
+    reported: int | None = None
+    found: Point | None = None
+    error_px: float | None = None
+    latency_ms: float | None = None
+    live_error_px: float | None = None
+
+
+class Distribution:
+    """Mean, quantiles and maximum of a stream of numbers >= 0, in bounded memory.
+
+    Values are counted in buckets that each are 0.1 % wide, so a quantile is right to 0.05 %; mean and maximum
+    are exact. Two of them can be added. Source: DDSketch, Masson, Rim and Lee, VLDB 2019.
+    """
+
+    WIDTH = math.log(1.001)
+    SMALLEST = 1e-9  # all below is nought
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total = 0.0
+        self.min = math.inf
+        self.max = 0.0
+        self._buckets: Counter[int] = Counter()
+
+    def add(self, value: float) -> None:
+        """Count one value."""
+        self.count += 1
+        self.total += value
+        self.min, self.max = min(self.min, value), max(self.max, value)
+        self._buckets[math.floor(math.log(max(value, self.SMALLEST)) / self.WIDTH)] += 1
+
+    def merge(self, other: "Distribution") -> None:
+        """Count all that the other one has counted."""
+        self.count += other.count
+        self.total += other.total
+        self.min, self.max = min(self.min, other.min), max(self.max, other.max)
+        self._buckets.update(other._buckets)
+
+    def quantiles(self, *shares: float) -> list[float]:
+        """Return the values below which the given shares (0 to 1, rising) lie, linear between ranks.
+
+        Raises:
+            ValueError: nothing was counted.
+        """
+        if not self.count:
+            raise ValueError("a distribution of nothing has no quantiles")
+        ranks = [share * (self.count - 1) for share in shares]
+        wanted = deque(sorted({whole for rank in ranks for whole in (math.floor(rank), math.ceil(rank))}))
+        values: dict[int, float] = {}
+        passed = 0
+        for bucket in sorted(self._buckets):
+            passed += self._buckets[bucket]
+            while wanted and wanted[0] < passed:
+                middle = math.exp((bucket + 0.5) * self.WIDTH)
+                values[wanted.popleft()] = min(max(middle, self.min), self.max)
+        return [
+            values[math.floor(rank)] + (rank % 1) * (values[math.ceil(rank)] - values[math.floor(rank)])
+            for rank in ranks
+        ]
+
+    def summary(self) -> dict[str, float] | None:
+        """Return mean, p50, p95, p99 and max, or None if nothing was counted."""
+        if not self.count:
+            return None
+        p50, p95, p99 = self.quantiles(0.50, 0.95, 0.99)
+        return {"mean": self.total / self.count, "p50": p50, "p95": p95, "p99": p99, "max": self.max}
+
+
+class Score:
+    """Counts and figures, of one client or of all of them.
+
+    frames: how many ended in each state, and how many were `sent`. Reports that named no frame are
+    `unmatched`, those for a frame that has its state already `repeated`; messages that were none are
+    `rejected`; `restarts` counts the deaths of process_a.
+    """
+
+    COUNTS = ("sent", State.SCORED, State.MISSED, State.SKIPPED, State.LOST, "unmatched")
+
+    def __init__(self) -> None:
+        self.frames: Counter[str] = Counter()
+        self.rejected = 0
+        self.repeated = 0
+        self.restarts = 0
+        self.error_px = Distribution()
+        self.latency_ms = Distribution()
+        self.live_error_px = Distribution()
+        self.first = math.inf  # s: when the first frame was drawn
+        self.last = -math.inf  # s: when the last one was
+
+    def merge(self, other: "Score") -> None:
+        """Add another client's counts and figures to these."""
+        self.frames.update(other.frames)
+        self.rejected += other.rejected
+        self.repeated += other.repeated
+        self.restarts += other.restarts
+        self.error_px.merge(other.error_px)
+        self.latency_ms.merge(other.latency_ms)
+        self.live_error_px.merge(other.live_error_px)
+        self.first, self.last = min(self.first, other.first), max(self.last, other.last)
+
+    @property
+    def duration_s(self) -> float:
+        """Return the time from the first frame to the last, in s."""
+        return max(0.0, self.last - self.first)
+
+    def summary(self) -> dict[str, Any]:
+        """Return everything as plain numbers, unrounded; the keys are those of summary.json."""
+        sent, seconds = self.frames["sent"], self.duration_s
+        return {
+            "frames": {name: self.frames[name] for name in map(str, self.COUNTS)},
+            "error_px": self.error_px.summary(),
+            "latency_ms": self.latency_ms.summary(),
+            "live_error_px": self.live_error_px.summary(),
+            "fps": (sent - 1) / seconds if sent > 1 and seconds else 0.0,
+            "duration_s": seconds,
+            "rejected": self.rejected,
+            "repeated": self.repeated,
+            "restarts": self.restarts,
+        }
+
+
+class Ledger:
+    """The account of one client's frames.
+
+    A frame stays open until a report settles it; it leaves the ledger, in order, once the deadline has
+    passed, open ones as lost. So memory holds the frames of the last ten seconds and no more.
+
+    Args:
+        where: the ball's true centre (px) at a time (s), for the live error.
+        on_left: called with each frame that leaves, its state final.
+    """
+
+    def __init__(self, where: Callable[[float], Point], on_left: Callable[[Frame], None] = lambda _: None) -> None:
+        self.score = Score()
+        self.end: str | None = None  # why it was closed
+        self._where = where
+        self._on_left = on_left
+        self._frames: dict[int, Frame] = {}  # by pts modulo 2^32, oldest first
+        self._matcher = Matcher()
+        self._held: deque[tuple[Found | Missed | Skipped, float]] = deque()
+
+    @property
+    def open(self) -> int:
+        """Return how many frames are still on their way."""
+        frames = self.score.frames
+        return frames["sent"] - sum(frames[state] for state in State)
+
+    def sent(self, frame: Frame) -> None:
+        """Enter a frame that is being sent; those past the deadline leave."""
+        while self._frames:
+            key, oldest = next(iter(self._frames.items()))
+            if oldest.drawn > frame.drawn - DEADLINE_S:
+                break
+            del self._frames[key]
+            self._leave(oldest)
+        self._frames[frame.pts % MODULUS] = frame
+        self.score.frames["sent"] += 1
+        self.score.first = min(self.score.first, frame.drawn)
+        self.score.last = frame.drawn
+
+    def report(self, message: Message, now: float) -> list[Frame]:
+        """Enter what the client says at time `now` (s).
+
+        Returns:
+            The frames that got their state by it: usually one; none while it is not known which frames the
+            reports speak of; and all those held back so far as soon as it is.
+
+        Raises:
+            ValueError: it is no message of a client's.
+        """
+        if isinstance(message, Found | Missed | Skipped):
+            return self._match(message, now)
+        if isinstance(message, Restarted):
+            self.score.restarts += 1
+            return []
+        raise ValueError(f"a client does not say {type(message).__name__}")
+
+    def reject(self) -> None:
+        """Count a message that was none."""
+        self.score.rejected += 1
+
+    def close(self, end: str) -> list[Frame]:
+        """Close the account for the reason `end`: what is still open is lost.
+
+        Returns:
+            Frames that were settled at last by reports held back until now.
+        """
+        if self.end is not None:
+            return []
+        settled = self._settle_held(lead=1)
+        self.score.frames["unmatched"] += len(self._held)
+        self._held.clear()
+        for frame in self._frames.values():
+            self._leave(frame)
+        self._frames.clear()
+        self.end = end
+        return settled
+
+    def _match(self, message: Found | Missed | Skipped, now: float) -> list[Frame]:
+        if self._matcher.shift is not None:
+            return self._settle([(message, now)])
+        self._matcher.vote(message.pts, self._frames)
+        self._held.append((message, now))
+        if len(self._held) > MAX_HELD:
+            self._held.popleft()
+            self.score.frames["unmatched"] += 1
+        return self._settle_held()
+
+    def _settle_held(self, **lead: int) -> list[Frame]:
+        if not self._matcher.decide(**lead):
+            return []
+        settled = self._settle(self._held)
+        self._held.clear()
+        return settled
+
+    def _settle(self, reports: Iterable[tuple[Found | Missed | Skipped, float]]) -> list[Frame]:
+        settled = []
+        for message, now in reports:
+            frame = self._matcher.find(message.pts, self._frames)
+            if frame is None:
+                self.score.frames["unmatched"] += 1
+            elif frame.state is not State.OPEN:
+                self.score.repeated += 1
+            else:
+                self._account(frame, message, now)
+                settled.append(frame)
+        return settled
+
+    def _account(self, frame: Frame, message: Found | Missed | Skipped, now: float) -> None:
+        """Give a frame its state, and its figures where it has any."""
+        frame.reported = message.pts
+        match message:
+            case Missed():
+                frame.state = State.MISSED
+            case Skipped():
+                frame.state = State.SKIPPED
+            case Found(_, x, y):
+                frame.state = State.SCORED
+                frame.found = Point(x, y)
+                frame.error_px = math.dist(frame.found, frame.truth)
+                frame.live_error_px = math.dist(frame.found, self._where(now))
+                frame.latency_ms = (now - frame.drawn) * 1000
+                self.score.error_px.add(frame.error_px)
+                self.score.live_error_px.add(frame.live_error_px)
+                self.score.latency_ms.add(frame.latency_ms)
+        self.score.frames[frame.state] += 1
+
+    def _leave(self, frame: Frame) -> None:
+        if frame.state is State.OPEN:
+            frame.state = State.LOST
+            self.score.frames[State.LOST] += 1
+        self._on_left(frame)
+
+
+def total(scores: Iterable[Score]) -> Score:
+    """Return the counts and figures of all clients together."""
+    together = Score()
+    for score in scores:
+        together.merge(score)
+    return together

@@ -1,0 +1,359 @@
+"""Film a bouncing ball, stream it to every client that asks, and keep the score of what they find.
+
+    python3 server.py
+
+Each client gets the film as WebRTC video and sends back where it found the ball in which frame. As the server
+knows where the ball truly was in that very frame, the loop measures what remote vision costs: pixels of
+error, milliseconds of latency, frames lost. README.md has the protocol.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import logging
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from aiortc import MediaStreamTrack
+from aiortc.mediastreams import VIDEO_TIME_BASE, MediaStreamError
+from av import Packet, VideoFrame
+
+import options
+from ball_track import COLORS, Scene
+from encoder import CODECS, DEFAULT_BITRATE, SharedEncoder
+from film import Film
+from messages import Score as ScoreMessage
+from messages import encode, parse
+from peer import AcceptedSignaling, End, PeerError, listen, unless
+from records import LedgerFile, write_summary
+from scoring import Frame, Ledger, Score, State, total
+from terminal import MODES, Terminal
+from transports import MediaOffer
+
+logger = logging.getLogger(__name__)
+
+DRAIN_TIMEOUT = 0.5  # s at the end for the reports of frames that are still on their way
+
+
+class BallVideoTrack(MediaStreamTrack):
+    """The film as one client sees it: stamped, paced, and every frame entered in the client's ledger.
+
+    Args:
+        film: what to show.
+        ledger: the client's.
+        encoder: where to get the frames encoded; None leaves that to aiortc.
+    """
+
+    kind = "video"
+
+    def __init__(self, film: Film, ledger: Ledger, encoder: SharedEncoder | None) -> None:
+        super().__init__()
+        self._film = film
+        self._ledger = ledger
+        self._encoder = encoder
+        self._last = -1  # number of the frame that the client got last: the encoder's, or else the film's
+
+    async def recv(self) -> "VideoFrame | Packet[Any]":
+        """Wait for the next frame that is due, and return it, encoded if there is an encoder.
+
+        Raises:
+            MediaStreamError: the track was stopped.
+        """
+        media: VideoFrame | Packet[Any]
+        if self._encoder is not None:
+            self._last, shot, data, _ = await self._encoder.next(after=self._last)
+            media = Packet(data)
+        else:
+            shot = await self._film.next(after=self._last)
+            self._last = shot.k
+            media = VideoFrame.from_ndarray(shot.image, format="yuv420p")
+        if self.readyState != "live":
+            raise MediaStreamError
+        media.pts, media.time_base = shot.pts, VIDEO_TIME_BASE
+        self._ledger.sent(Frame(shot.k, shot.pts, shot.drawn, shot.truth))
+        return media
+
+    def on_picture_lost(self) -> None:
+        """Get the client a key frame: it cannot decode what it gets."""
+        if self._encoder is not None:
+            self._encoder.ask_for_key_frame()
+
+
+class Session:
+    """One client, from its connection to its end.
+
+    Args:
+        number: counts the clients, from 1.
+        server: whom it belongs to.
+        signaling: its connection.
+    """
+
+    def __init__(self, number: int, server: "Server", signaling: AcceptedSignaling) -> None:
+        self.number = number
+        self.peer = signaling.peer
+        self.ledger = Ledger(server.film.where, lambda frame: server.on_frame_left(self, frame))
+        self._server = server
+        self._settled = asyncio.Event()  # set at every report, for the drain
+        self._track = BallVideoTrack(server.film, self.ledger, server.encoder)
+        self._link = MediaOffer(
+            signaling, self._on_message, server.args.stun, self._track, server.args.codec, self._track.on_picture_lost
+        )
+
+    async def run(self) -> End | None:
+        """Film for the client until one side ends it.
+
+        Returns:
+            Why it ended, or None if it never came about.
+
+        Raises:
+            PeerError: the client does not keep to the protocol.
+        """
+        stop = self._server.stop
+        try:
+            if not await unless(stop, self._link.open()):
+                return None
+            self._server.on_joined(self)
+            end = await unless(stop, self._link.until_end()) or End.STOPPED
+            self._track.stop()
+            if end is End.BYE or end is End.STOPPED:
+                await self._drain()
+            return end
+        finally:
+            self._track.stop()
+            await self._link.close()
+
+    async def _drain(self) -> None:
+        """Wait a moment for the reports of frames that are still on their way."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_TIMEOUT):
+                while self.ledger.open:
+                    self._settled.clear()
+                    await self._settled.wait()
+
+    def _on_message(self, data: object) -> None:
+        """Enter what the client says."""
+        now = self._server.film.clock()
+        try:
+            settled = self.ledger.report(parse(data), now)
+        except ValueError as error:
+            self.ledger.reject()
+            logger.debug("client %d: message rejected: %s", self.number, error)
+            return
+        for frame in settled:
+            if frame.state is State.SCORED:
+                assert frame.reported is not None
+                assert frame.latency_ms is not None
+                self._link.send(encode(ScoreMessage(frame.reported, frame.error_px, frame.latency_ms)))
+                self._server.on_scored(self, frame)
+        self._settled.set()
+
+
+class Server:
+    """All sessions, and what they add up to.
+
+    Args:
+        args: the command line's.
+        scene: what to film.
+    """
+
+    def __init__(self, args: argparse.Namespace, scene: Scene) -> None:
+        self.args = args
+        self.film = Film(scene)
+        self.encoder = SharedEncoder(self.film, args.codec, args.bitrate) if args.encoder == "shared" else None
+        self.stop = asyncio.Event()
+        self._terminal = Terminal(args.print, self.score)
+        self._csv = LedgerFile(args.csv) if args.csv else None
+        self._numbers = itertools.count(1)
+        self._sessions: set[Session] = set()
+        self._ended = Score()  # of the clients that have left
+        self._clients: list[dict[str, Any]] = []  # their summaries
+
+    async def run(self) -> int:
+        """Serve until stopped; return the exit status.
+
+        Raises:
+            OSError: the port cannot be had.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop.set)
+        host, port = self.args.signaling_host, self.args.signaling_port
+        async with listen(host, port, self.serve):
+            self._terminal.say(f"filming at {host}:{port}; stop with Ctrl-C")
+            printing = asyncio.create_task(self._terminal.run())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.args.duration):
+                    await self.stop.wait()
+            self.stop.set()
+        printing.cancel()
+        await asyncio.wait([printing])
+        if self.encoder is not None:
+            await self.encoder.close()
+        return self._close()
+
+    async def serve(self, signaling: AcceptedSignaling) -> None:
+        """Serve one client.
+
+        Raises:
+            PeerError: it does not keep to the protocol.
+        """
+        session = Session(next(self._numbers), self, signaling)
+        end = "error"
+        try:
+            end = await session.run() or "left before it began"
+        except PeerError as error:
+            end = str(error)
+            raise
+        finally:
+            session.ledger.close(end)
+            if session in self._sessions:
+                self._on_left(session)
+
+    def score(self) -> Score:
+        """Return the counts and figures of all clients together, as of now."""
+        return total((self._ended, *(session.ledger.score for session in self._sessions)))
+
+    def on_joined(self, session: Session) -> None:
+        """Take note of a client that is ready for the film."""
+        self._sessions.add(session)
+        logger.info("client %d: joined from %s", session.number, session.peer)
+
+    def on_scored(self, session: Session, frame: Frame) -> None:
+        """Show a coordinate that was scored."""
+        self._terminal.coordinate(session.number, frame)
+
+    def on_frame_left(self, session: Session, frame: Frame) -> None:
+        """Write a frame whose state is final."""
+        if self._csv is not None:
+            self._csv.write(session.number, frame)
+
+    def _on_left(self, session: Session) -> None:
+        """Close the account of a client."""
+        self._sessions.discard(session)
+        self._ended.merge(session.ledger.score)
+        summary = {"peer": session.peer, "end": session.ledger.end, **self._facts(), **session.ledger.score.summary()}
+        self._clients.append(summary)
+        self._terminal.summary(f"client {session.number} from {session.peer}: {session.ledger.end}", summary)
+        if self.args.once:
+            self.stop.set()
+
+    def _facts(self) -> dict[str, str]:
+        """Return what the summaries say of the film."""
+        scene = self.film.scene
+        return {"size": f"{scene.width}x{scene.height}", "transport": self.args.transport, "codec": self.args.codec}
+
+    def _close(self) -> int:
+        """Print and write what is left to be told; return the exit status."""
+        summary = {**self._ended.summary(), **self._facts(), "clients": self._clients}
+        if len(self._clients) != 1:
+            self._terminal.summary(f"all {len(self._clients)} clients", summary)
+        good = True
+        if self._csv is not None:
+            self._csv.close()
+            good = not self._csv.failed
+        if self.args.summary:
+            good = write_summary(self.args.summary, summary) and good
+        return 0 if good else 1
+
+
+# --- The command line ----------------------------------------------------------------------------
+
+
+def size(text: str) -> tuple[int, int]:
+    """Return width and height from WIDTHxHEIGHT.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not of that form.
+    """
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text, re.ASCII)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be WIDTHxHEIGHT, such as 640x480")
+    return int(match[1]), int(match[2])
+
+
+def color(text: str) -> tuple[int, int, int]:
+    """Return blue, green and red from a name or RRGGBB in hexadecimal digits.
+
+    Raises:
+        argparse.ArgumentTypeError: it is neither.
+    """
+    if text in COLORS:
+        return COLORS[text]
+    if re.fullmatch(r"[0-9a-fA-F]{6}", text):
+        red, green, blue = bytes.fromhex(text)
+        return blue, green, red
+    raise argparse.ArgumentTypeError(f"{text!r}: must be one of {', '.join(COLORS)}, or RRGGBB such as ff8000")
+
+
+def bitrate(text: str) -> int:
+    """Return bits a second from a number, with k or M behind it for thousands or millions.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none, or not from 50k to 50M.
+    """
+    match = re.fullmatch(r"(\d{1,8})([kM]?)", text, re.ASCII)
+    value = int(match[1]) * {"": 1, "k": 1000, "M": 1_000_000}[match[2]] if match else 0
+    if not 50_000 <= value <= 50_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be 50k to 50M bits a second")
+    return value
+
+
+def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, Scene]:
+    """Return the options and the scene that they describe; exit with status 2 if they are wrong."""
+    parser = options.Parser(description="Film a bouncing ball and keep the score of who finds it.")
+    options.add_shared(parser)
+    scene = Scene()
+    parser.add_argument("--size", type=size, default=(scene.width, scene.height), metavar="WxH", help="px (640x480)")
+    parser.add_argument("--fps", type=float, default=scene.fps, metavar="N", help="frames a second (30)")
+    parser.add_argument("--radius", type=float, default=scene.radius, metavar="PX", help="the ball's, px (20)")
+    parser.add_argument("--speed", type=float, default=scene.speed, metavar="N", help="the ball's, px a second (240)")
+    parser.add_argument("--color", type=color, default=scene.color, help="the ball's, a name or RRGGBB (white)")
+    parser.add_argument("--seed", type=int, default=scene.seed, metavar="N", help="chooses the ball's path (0)")
+    parser.add_argument("--codec", choices=CODECS, default="vp8", help="of the video (vp8)")
+    parser.add_argument(
+        "--bitrate", type=bitrate, default=DEFAULT_BITRATE, metavar="BIT/S", help="of the video, such as 500k (500k)"
+    )
+    parser.add_argument(
+        "--encoder",
+        choices=["shared", "aiortc"],
+        default="shared",
+        help="encode once for all clients, or let aiortc do it for each, at a bit rate of its own (shared)",
+    )
+    parser.add_argument("--once", action="store_true", help="end after the first client")
+    parser.add_argument("--print", choices=MODES, default="auto", help="what to print (auto)")
+    parser.add_argument("--summary", type=Path, metavar="FILE.json", help="write the figures to a file at the end")
+    parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="write every frame to a file")
+    args = parser.parse_args(argv)
+    try:
+        width, height = args.size
+        scene = Scene(
+            width, height, fps=args.fps, radius=args.radius, speed=args.speed, color=args.color, seed=args.seed
+        )
+    except ValueError as error:
+        parser.error(f"argument --{error}")
+    return args, scene
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the server; return the exit status: 0 a normal end, 1 it could not do its job, 2 wrong usage."""
+    args, scene = parse_args(argv)
+    options.configure_logging(args.verbose)
+
+    async def run() -> int:
+        return await Server(args, scene).run()
+
+    try:
+        return asyncio.run(run())
+    except OSError as error:
+        address = f"--signaling-host {args.signaling_host} --signaling-port {args.signaling_port}"
+        print(f"server.py: error: {address}: cannot listen there: {error.strerror or error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
