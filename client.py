@@ -8,6 +8,7 @@ that process_a stores over a data channel to the server.
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import signal
 import sys
@@ -44,59 +45,75 @@ class Client:
         self._args = args
         self._link: Link | None = None
         self._finder = Finder(self._on_found, self._on_skipped, self._on_restart)
-        self._received = self._sent = 0
+        self._failure: str | None = None  # why the job could not be done
+        self._met = self._received = self._sent = 0  # sessions, frames, coordinates
 
     async def run(self) -> int:
-        """Dial, and find until stopped or told goodbye; return the exit status.
-
-        Raises:
-            FinderError: process_a cannot be started, or not kept up.
-        """
+        """Dial, and find until stopped or told goodbye; return the exit status."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop.set)
-        async with self._finder:
-            import peer
+        try:
+            async with self._finder:
+                await self._run_sessions()
+        except FinderError as error:
+            self._failure = str(error)
+        print(f"received {self._received} frames, sent {self._sent} coordinates")
+        if self._failure is None:
+            return 0
+        print(f"client.py: error: {self._failure}", file=sys.stderr)
+        return 1
 
-            sessions = asyncio.create_task(self._keep_dialling())
-            stopping = asyncio.create_task(self.stop.wait())
-            await asyncio.wait(
-                (sessions, stopping, self._finder.failed),
-                timeout=self._args.duration,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            if self._finder.failed.done():
-                sessions.cancel()
-                await asyncio.wait([sessions])
-                self._finder.failed.result()
-            self.stop.set()
-            stopping.cancel()
-            try:
-                return await sessions
-            except peer.PeerError as error:
-                print(f"client.py: error: the server sent {error}", file=sys.stderr)
-                return 1
+    async def _run_sessions(self) -> None:
+        """Dial until stopped, told goodbye, or out of time.
 
-    async def _keep_dialling(self) -> int:
-        """Hold one session after the other until a normal end; return the exit status."""
-        import peer
+        Raises:
+            FinderError: process_a cannot be kept up.
+        """
+        from peer import PeerError
 
-        host, port = self._args.signaling_host, self._args.signaling_port
+        sessions = asyncio.create_task(self._keep_dialling())
+        stopping = asyncio.create_task(self.stop.wait())
+        waited = (sessions, stopping, self._finder.failed)
+        await asyncio.wait(waited, timeout=self._args.duration, return_when=asyncio.FIRST_COMPLETED)
+        self.stop.set()
+        stopping.cancel()
+        try:
+            await sessions
+        except PeerError as error:
+            self._failure = str(error)
+        if self._finder.failed.done():
+            self._finder.failed.result()
+
+    async def _keep_dialling(self) -> None:
+        """Hold one session after the other until a normal end.
+
+        Raises:
+            PeerError: there was no server for too long, or it does not keep to the protocol.
+        """
+        from peer import End, SlowPeerError, backoff, close_signaling, dial, unless
+
+        loop = asyncio.get_running_loop()
+        host, port, wait = self._args.signaling_host, self._args.signaling_port, self._args.wait
+        pauses, deadline = backoff(), loop.time() + wait
         while not self.stop.is_set():
-            signaling = await peer.unless(self.stop, peer.dial(host, port, self._args.wait))
+            signaling = await unless(self.stop, dial(host, port, max(0, deadline - loop.time())))
             if signaling is None:
-                if self.stop.is_set():
-                    break
-                print(f"client.py: error: no server at {host}:{port} within {self._args.wait:g} s", file=sys.stderr)
-                return 1
+                return
+            met = self._met
             try:
                 end = await self._attend(signaling)
+            except SlowPeerError as error:
+                logger.warning("%s", error)
+                end = End.FAILED
             finally:
-                await peer.close_signaling(signaling)
-            print(f"session ended: {end}; received {self._received} frames, sent {self._sent} coordinates")
-            if end in (peer.End.BYE, peer.End.STOPPED):
-                break
-        return 0
+                await close_signaling(signaling)
+            if end in {End.BYE, End.STOPPED}:
+                return
+            if self._met > met:
+                pauses, deadline = backoff(), loop.time() + wait
+            logger.warning("session ended: %s; dialling again", end)
+            await unless(self.stop, asyncio.sleep(next(pauses)))
 
     async def _attend(self, signaling: "TcpSocketSignaling") -> "End":
         """Find the ball in what one server films, until one side ends it. Returns why.
@@ -113,10 +130,13 @@ class Client:
             opened = await unless(self.stop, link.open())
             if not opened:
                 return End.STOPPED if opened is None else End.VANISHED
+            self._met += 1
             end = await unless(self.stop, link.until_end())
             if end is None:
                 await link.goodbye()  # and go on reporting until the server has had it all
-                await asyncio.wait([asyncio.create_task(link.until_end())], timeout=DRAIN_TIMEOUT)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(DRAIN_TIMEOUT):
+                        await link.until_end()
             return end or End.STOPPED
         finally:
             self._link = None
@@ -178,11 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     async def run() -> int:
         return await Client(args).run()
 
-    try:
-        return asyncio.run(run())
-    except FinderError as error:
-        print(f"client.py: error: {error}", file=sys.stderr)
-        return 1
+    return asyncio.run(run())
 
 
 if __name__ == "__main__":

@@ -10,6 +10,9 @@ from typing import NoReturn
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaint is one line: option, value and rule."""
 
+    def __init__(self, description: str) -> None:
+        super().__init__(description=description, allow_abbrev=False)
+
     def error(self, message: str) -> NoReturn:
         """Print the complaint on stderr and exit with status 2."""
         print(f"{self.prog}: error: {message}", file=sys.stderr)

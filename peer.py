@@ -11,9 +11,9 @@ milliseconds, by the media only after half a minute.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
 from aiortc.contrib.signaling import BYE, TcpSocketSignaling
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 HANDSHAKE_TIMEOUT = 10.0  # s from the connection to the first message of the data channel
 MAX_HANDSHAKES = 64  # at once; more are turned away
-MAX_OFFERS = 4  # being made at once, so that a burst of connections does not starve the sessions
+START_INTERVAL = 0.005  # s between the starts of two handshakes: each takes 2 ms of the event loop
 RETRY_FIRST, RETRY_MAX = 0.1, 1.0  # s between two attempts to dial; doubled each time
 
 T = TypeVar("T")
@@ -37,11 +37,15 @@ class End(StrEnum):
     VANISHED = "vanished"  # its signaling connection ended without a word
     FAILED = "connection failed"  # no way to it, or the way was lost for good
     STOPPED = "stopped"  # we said so
-    FLOODED = "too many messages"
+    EXPELLED = "expelled: too many messages"
 
 
 class PeerError(Exception):
-    """The peer does not keep to the protocol, or does so too slowly."""
+    """The peer is not there, or does not keep to the protocol."""
+
+
+class SlowPeerError(PeerError):
+    """The peer does not keep to the protocol's deadlines."""
 
 
 def configuration(stun: str | None = None) -> RTCConfiguration:
@@ -64,11 +68,6 @@ class AcceptedSignaling(TcpSocketSignaling):
         super().__init__("", 0)  # where it would listen or dial
         self.peer = format_address(writer.get_extra_info("peername"))
         self._reader, self._writer = reader, writer
-
-    @property
-    def gone(self) -> bool:
-        """Return whether the peer has closed the connection already."""
-        return self._reader is None or self._reader.at_eof()
 
 
 def format_address(address: object) -> str:
@@ -135,63 +134,118 @@ async def close_signaling(signaling: TcpSocketSignaling) -> None:
 # --- Dialling and listening ----------------------------------------------------------------------
 
 
-async def dial(host: str, port: int, wait: float) -> TcpSocketSignaling | None:
+async def dial(host: str, port: int, wait: float) -> TcpSocketSignaling:
     """Connect to a server's signaling port, again and again with a growing pause.
 
     Args:
+        host, port: where the server listens.
         wait: s after which to give up.
 
     Returns:
-        The signaling, connected; or None if there was no server in time.
+        The signaling, connected.
+
+    Raises:
+        PeerError: there was no server in time; the text says why.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait
-    pause = RETRY_FIRST
-    while True:
+    reason = "no answer"
+    for pause in backoff():
         signaling = TcpSocketSignaling(host, port)
         try:
             async with asyncio.timeout_at(deadline):
                 await signaling._connect(False)  # what receive() does first; here its refusal can be told
             return signaling
-        except (OSError, TimeoutError) as error:
-            logger.info("no server at %s:%s yet: %s", host, port, error)
+        except TimeoutError:
+            pass
+        except OSError as error:
+            reason = error.strerror or str(error)
+            logger.info("no server at %s:%s yet: %s", host, port, reason)
         if loop.time() + pause > deadline:
-            return None
+            break
         await asyncio.sleep(pause)
+    raise PeerError(f"no server at {host}:{port} within {round(wait, 1):g} s: {reason}")
+
+
+def backoff() -> Iterator[float]:
+    """Return the pauses (s) between attempts, without end: doubled each time, up to RETRY_MAX."""
+    pause = RETRY_FIRST
+    while True:
+        yield pause
         pause = min(2 * pause, RETRY_MAX)
 
 
-@contextlib.asynccontextmanager
-async def listen(
-    host: str, port: int, serve: Callable[[AcceptedSignaling], Awaitable[None]]
-) -> AsyncIterator[asyncio.Server]:
-    """Serve every connection to a port with `serve`, each in a task of its own, until the block ends.
+class Visit(Protocol):
+    """What `listen` does with a client, step by step."""
 
-    Leaving the block closes the port and waits for the tasks.
+    async def meet(self) -> bool:
+        """Shake hands; return whether it came about, or raise PeerError."""
+
+    async def hold(self) -> str:
+        """Serve the client until it ends; return why it did, or raise PeerError."""
+
+    async def close(self, end: str) -> None:
+        """Free everything; `end` says why. Called once, however far it went."""
+
+
+@contextlib.asynccontextmanager
+async def listen(host: str, port: int, receive_visit: Callable[[AcceptedSignaling], Visit]) -> AsyncIterator[None]:
+    """Serve every connection to a port, each in a task of its own, until the block ends.
+
+    At most MAX_HANDSHAKES are under way at once, and two of them begin START_INTERVAL apart at least; so a
+    burst of connections takes little from the clients in service. Leaving the block closes the port and waits
+    for the tasks.
+
+    Args:
+        host, port: where to listen.
+        receive_visit: makes what serves one connection.
 
     Raises:
         OSError: the port cannot be had.
     """
+    loop = asyncio.get_running_loop()
     tasks: set[asyncio.Task[None]] = set()
+    meeting: set[AcceptedSignaling] = set()
+    next_start = loop.time()
 
-    async def run(signaling: AcceptedSignaling) -> None:
+    async def serve(signaling: AcceptedSignaling) -> None:
+        nonlocal next_start
+        next_start = max(next_start + START_INTERVAL, loop.time())
+        await asyncio.sleep(next_start - loop.time())
+        visit = receive_visit(signaling)
+        end = "an error of ours"
         try:
-            await serve(signaling)
+            met = await visit.meet()
+            meeting.discard(signaling)
+            if met:
+                end = await visit.hold()
+            else:
+                end = "left before it began"
+                logger.warning("%s: %s", signaling.peer, end)
         except PeerError as error:
-            logger.warning("%s: ended: %s", signaling.peer, error)
+            end = str(error)
+            logger.warning("%s: ended: %s", signaling.peer, end)
         except Exception:
             logger.exception("%s: ended by an error of ours", signaling.peer)
         finally:
+            meeting.discard(signaling)
+            await visit.close(end)
             await close_signaling(signaling)
 
     def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(run(AcceptedSignaling(reader, writer)))
+        signaling = AcceptedSignaling(reader, writer)
+        if len(meeting) >= MAX_HANDSHAKES:
+            logger.warning("%s: turned away: %d others are shaking hands", signaling.peer, len(meeting))
+            writer.close()
+            return
+        meeting.add(signaling)
+        task = asyncio.create_task(serve(signaling))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
     server = await asyncio.start_server(on_connection, host, port)
     try:
-        yield server
+        yield
     finally:
         server.close()
         while tasks:

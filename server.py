@@ -29,7 +29,7 @@ from encoder import CODECS, DEFAULT_BITRATE, SharedEncoder
 from film import Film
 from messages import Score as ScoreMessage
 from messages import encode, parse
-from peer import AcceptedSignaling, End, PeerError, listen, unless
+from peer import AcceptedSignaling, End, listen, unless
 from records import LedgerFile, write_summary
 from scoring import Frame, Ledger, Score, State, total
 from terminal import MODES, Terminal
@@ -84,6 +84,28 @@ class BallVideoTrack(MediaStreamTrack):
             self._encoder.ask_for_key_frame()
 
 
+class Allowance:
+    """How many messages a client may send: some for each frame, with room for a burst (a token bucket).
+
+    Args:
+        fps: frames a second that it gets.
+    """
+
+    PER_FRAME = 4
+    BURST_S = 2.0
+
+    def __init__(self, fps: float) -> None:
+        self._rate = fps * self.PER_FRAME + 30  # a second
+        self._left = self._rate * self.BURST_S
+        self._last = 0.0  # s
+
+    def take(self, now: float) -> bool:
+        """Take one message at time `now` (s); return whether it is still within bounds."""
+        self._left = min(self._left + (now - self._last) * self._rate, self._rate * self.BURST_S) - 1
+        self._last = now
+        return self._left >= 0
+
+
 class Session:
     """One client, from its connection to its end.
 
@@ -99,33 +121,41 @@ class Session:
         self.ledger = Ledger(server.film.where, lambda frame: server.on_frame_left(self, frame))
         self._server = server
         self._settled = asyncio.Event()  # set at every report, for the drain
+        self._allowance = Allowance(server.film.scene.fps)
         self._track = BallVideoTrack(server.film, self.ledger, server.encoder)
         self._link = MediaOffer(
             signaling, self._on_message, server.args.stun, self._track, server.args.codec, self._track.on_picture_lost
         )
 
-    async def run(self) -> End | None:
-        """Film for the client until one side ends it.
-
-        Returns:
-            Why it ended, or None if it never came about.
+    async def meet(self) -> bool:
+        """Shake hands; return whether it came about.
 
         Raises:
             PeerError: the client does not keep to the protocol.
         """
-        stop = self._server.stop
-        try:
-            if not await unless(stop, self._link.open()):
-                return None
+        met = bool(await unless(self._server.stop, self._link.open()))
+        if met:
             self._server.on_joined(self)
-            end = await unless(stop, self._link.until_end()) or End.STOPPED
-            self._track.stop()
-            if end is End.BYE or end is End.STOPPED:
-                await self._drain()
-            return end
-        finally:
-            self._track.stop()
-            await self._link.close()
+        return met
+
+    async def hold(self) -> End:
+        """Film for the client until one side ends it. Returns why.
+
+        Raises:
+            PeerError: the client signals nonsense.
+        """
+        end = await unless(self._server.stop, self._link.until_end()) or End.STOPPED
+        self._track.stop()
+        if end in {End.BYE, End.STOPPED}:
+            await self._drain()
+        return end
+
+    async def close(self, end: str) -> None:
+        """Free everything, and close the account for the reason `end`."""
+        self._track.stop()
+        await self._link.close()
+        self.ledger.close(end)
+        self._server.on_left(self)
 
     async def _drain(self) -> None:
         """Wait a moment for the reports of frames that are still on their way."""
@@ -138,6 +168,9 @@ class Session:
     def _on_message(self, data: object) -> None:
         """Enter what the client says."""
         now = self._server.film.clock()
+        if not self._allowance.take(now):
+            self._link.expel()
+            return
         try:
             settled = self.ledger.report(parse(data), now)
         except ValueError as error:
@@ -183,7 +216,7 @@ class Server:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop.set)
         host, port = self.args.signaling_host, self.args.signaling_port
-        async with listen(host, port, self.serve):
+        async with listen(host, port, lambda signaling: Session(next(self._numbers), self, signaling)):
             self._terminal.say(f"filming at {host}:{port}; stop with Ctrl-C")
             printing = asyncio.create_task(self._terminal.run())
             with contextlib.suppress(TimeoutError):
@@ -195,24 +228,6 @@ class Server:
         if self.encoder is not None:
             await self.encoder.close()
         return self._close()
-
-    async def serve(self, signaling: AcceptedSignaling) -> None:
-        """Serve one client.
-
-        Raises:
-            PeerError: it does not keep to the protocol.
-        """
-        session = Session(next(self._numbers), self, signaling)
-        end = "error"
-        try:
-            end = await session.run() or "left before it began"
-        except PeerError as error:
-            end = str(error)
-            raise
-        finally:
-            session.ledger.close(end)
-            if session in self._sessions:
-                self._on_left(session)
 
     def score(self) -> Score:
         """Return the counts and figures of all clients together, as of now."""
@@ -232,8 +247,10 @@ class Server:
         if self._csv is not None:
             self._csv.write(session.number, frame)
 
-    def _on_left(self, session: Session) -> None:
-        """Close the account of a client."""
+    def on_left(self, session: Session) -> None:
+        """Take note of a client that has left, if it ever joined."""
+        if session not in self._sessions:
+            return
         self._sessions.discard(session)
         self._ended.merge(session.ledger.score)
         summary = {"peer": session.peer, "end": session.ledger.end, **self._facts(), **session.ledger.score.summary()}

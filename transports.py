@@ -8,11 +8,13 @@ scoring, finding and views know nothing of it.
     send(text)      sends a message, if that is possible now
     on_message      is called with each message that arrives, unchecked
     until_end()     waits until the peer ends it, and says why
+    expel()         ends it because the peer asks too much of us
     goodbye()       tells the peer that we want to end
     close()         ends it, at once; twice does no harm
 """
 
 import asyncio
+import itertools
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -32,6 +34,7 @@ from peer import (
     HANDSHAKE_TIMEOUT,
     End,
     PeerError,
+    SlowPeerError,
     accept_description,
     configuration,
     receive_description,
@@ -42,6 +45,7 @@ from peer import (
 logger = logging.getLogger(__name__)
 
 MAX_BUFFERED = 65536  # bytes of messages that a peer may leave unread; further ones are not sent
+MAX_CHANNELS = 8  # that a client may open; it needs one
 MIME_TYPES = {"vp8": "video/VP8", "h264": "video/H264"}
 
 OnFrame = Callable[[int, tuple[Image, ...]], None]
@@ -59,18 +63,31 @@ class Link(ABC):
     def __init__(self, signaling: TcpSocketSignaling, on_message: OnMessage) -> None:
         self.signaling = signaling
         self.on_message = on_message
+        self._expelled = asyncio.Event()
 
     async def open(self) -> bool:
         """Shake hands. Returns False if the peer leaves instead.
 
         Raises:
-            PeerError: it does not keep to the protocol, or does so too slowly.
+            PeerError: it does not keep to the protocol; SlowPeerError: it does so too slowly.
         """
         try:
             async with asyncio.timeout(HANDSHAKE_TIMEOUT):
                 return await self._shake_hands()
         except TimeoutError:
-            raise PeerError(f"no handshake within {HANDSHAKE_TIMEOUT:g} s") from None
+            raise SlowPeerError(f"no handshake within {HANDSHAKE_TIMEOUT:g} s") from None
+
+    async def until_end(self) -> End:
+        """Wait until the peer ends the session, or is expelled, and return why.
+
+        Raises:
+            PeerError: it signals nonsense.
+        """
+        return await unless(self._expelled, self._until_end()) or End.EXPELLED
+
+    def expel(self) -> None:
+        """Make until_end() return: the peer asks too much of us."""
+        self._expelled.set()
 
     async def goodbye(self) -> None:
         """Tell the peer that we want to end; it may still have to say what is on its way."""
@@ -84,12 +101,7 @@ class Link(ABC):
         """Send a message, if the peer is there and reads what it gets."""
 
     @abstractmethod
-    async def until_end(self) -> End:
-        """Wait until the peer ends the session, and return why.
-
-        Raises:
-            PeerError: it signals nonsense.
-        """
+    async def _until_end(self) -> End: ...
 
     @abstractmethod
     async def close(self) -> None:
@@ -118,7 +130,7 @@ class _PeerLink(Link):
         if channel is not None and channel.readyState == "open" and channel.bufferedAmount < MAX_BUFFERED:
             channel.send(text)
 
-    async def until_end(self) -> End:
+    async def _until_end(self) -> End:
         return await until_end(self._pc, self.signaling)
 
     async def close(self) -> None:
@@ -167,9 +179,13 @@ class MediaOffer(_PeerLink):
         # the offer has to have a channel in it, or the client could open none of its own
         self._outgoing = self._pc.createDataChannel(SCORES, ordered=False, maxRetransmits=0)
 
+        numbers = itertools.count(1)
+
         @self._pc.on("datachannel")
         def on_datachannel(channel: RTCDataChannel) -> None:
-            if channel.label == COORDINATES and not self._ready.is_set():
+            if next(numbers) > MAX_CHANNELS:
+                self.expel()
+            elif channel.label == COORDINATES and not self._ready.is_set():
                 channel.on("message", self.on_message)
                 self._ready.set()
 
