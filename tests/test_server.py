@@ -1,0 +1,199 @@
+"""The server as a program: the ledger adds up, whatever happens to either side."""
+
+import csv
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+import server
+from ball_track import Scene
+from programs import PATIENCE, free_port, read_summary, run, wait_until_gone
+
+
+@pytest.mark.parametrize(("codec", "encoder"), [("vp8", "shared"), ("h264", "shared"), ("vp8", "aiortc")])
+def test_server_scores_what_a_client_finds(tmp_path: Path, codec: str, encoder: str):
+    """Server and client run side by side, every frame is accounted for, and the errors are small."""
+    port, summary_path, csv_path = free_port(), tmp_path / "s.json", tmp_path / "s.csv"
+    files = ("--summary", summary_path, "--csv", csv_path)
+    with (
+        run("server.py", "--signaling-port", port, "--once", "--codec", codec, "--encoder", encoder, *files) as serving,
+        run("client.py", "--signaling-port", port) as client,
+    ):
+        serving.wait_for(r"scored [1-9]\d", 2)
+        assert client.end() == 0
+        assert serving.wait() == 0
+    summary = read_summary(summary_path)
+    frames = summary["frames"]
+    assert frames["unmatched"] == 0
+    assert frames["scored"] > 0.5 * frames["sent"]
+    assert summary["error_px"]["p50"] < 0.05
+    assert 0 < summary["latency_ms"]["p50"] <= summary["latency_ms"]["max"]
+    assert (summary["size"], summary["transport"], summary["codec"]) == ("640x480", "media", codec)
+    assert [each["end"] for each in summary["clients"]] == ["bye"]
+
+    rows = list(csv.DictReader(csv_path.read_text().splitlines()))
+    assert [row["state"] for row in rows].count("scored") == frames["scored"]
+    assert len(rows) == frames["sent"]
+    scene = Scene()
+    for row in rows:
+        truth = scene.position(int(row["k"]))
+        assert (float(row["true_x"]), float(row["true_y"])) == truth
+    errors = [float(row["error_px"]) for row in rows if row["error_px"]]
+    assert sum(errors) / len(errors) == pytest.approx(summary["error_px"]["mean"])
+
+
+def test_server_prints_every_coordinate_on_a_line():
+    """With --print every, a line has k, x, y, the truth, the error and the latency, and they agree."""
+    port = free_port()
+    with (
+        run("server.py", "--signaling-port", port, "--print", "every") as serving,
+        run("client.py", "--signaling-port", port),
+    ):
+        number = r"(-?\d+\.\d+)"
+        line = rf"k (\d+)  x {number}  y {number}  true x {number}  true y {number}"
+        line += rf"  error {number} px  latency {number} ms"
+        for text in serving.wait_for(line, 20):
+            match = re.search(line, text)
+            assert match is not None
+            k, x, y, true_x, true_y, error, latency = map(float, match.groups())
+            assert Scene().position(k) == pytest.approx((true_x, true_y), abs=0.001)
+            assert ((x - true_x) ** 2 + (y - true_y) ** 2) ** 0.5 == pytest.approx(error, abs=0.002)
+            assert latency > 0
+        assert serving.end() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_server_stopped_ends_in_order(tmp_path: Path, number: int):
+    """A signal to the server ends both sides normally, with the summary written and every frame settled."""
+    port, path = free_port(), tmp_path / "s.json"
+    with (
+        run("server.py", "--signaling-port", port, "--summary", path) as serving,
+        run("client.py", "--signaling-port", port) as client,
+    ):
+        serving.wait_for(r"scored [1-9]")
+        assert serving.end(number) == 0
+        assert "frames sent = scored + missed + skipped + lost" in serving.output
+        assert client.wait() == 0
+    assert [each["end"] for each in read_summary(path)["clients"]] == ["stopped"]
+
+
+def test_server_notices_a_killed_client(tmp_path: Path):
+    """A client that is killed outright ends its session, and process_a goes with it."""
+    port, path = free_port(), tmp_path / "s.json"
+    with (
+        run("server.py", "--signaling-port", port, "--once", "--summary", path) as serving,
+        run("client.py", "--signaling-port", port) as client,
+    ):
+        serving.wait_for(r"scored [1-9]")
+        children = client.children()
+        assert children
+        client.process.kill()
+        assert serving.wait() == 0
+        for child in children:
+            wait_until_gone(child)
+    assert [each["end"] for each in read_summary(path)["clients"]] == ["vanished"]
+
+
+def test_server_serves_many_clients_at_once(tmp_path: Path):
+    """Two clients that come and go at different times each have a ledger that adds up."""
+    port, path = free_port(), tmp_path / "s.json"
+    with (
+        run("server.py", "--signaling-port", port, "--summary", path) as serving,
+        run("client.py", "--signaling-port", port) as first,
+    ):
+        serving.wait_for(r"scored [1-9]")
+        with run("client.py", "--signaling-port", port) as second:
+            serving.wait_for(r"\| client 2 ")
+            assert second.end() == 0
+        serving.wait_for(r"^client 2 from")
+        before = len(serving.lines)
+        serving.wait_for(r"scored [1-9]", after=before)
+        assert first.end() == 0
+        serving.wait_for(r"^client 1 from")
+        assert serving.end() == 0
+    clients = read_summary(path)["clients"]
+    assert [client["frames"]["scored"] > 0 for client in clients] == [True, True]
+    assert [client["frames"]["unmatched"] for client in clients] == [0, 0]
+
+
+def test_server_ends_after_its_duration():
+    """--duration ends a server that nobody came to, with status 0 and a summary."""
+    with run("server.py", "--signaling-port", free_port(), "--duration", "0.5") as serving:
+        assert serving.wait() == 0
+        assert "all 0 clients" in serving.output
+
+
+def test_server_survives_files_that_cannot_be_written(tmp_path: Path):
+    """An unwritable --csv and --summary cost a line each and the exit status, not the run."""
+    port, nowhere = free_port(), tmp_path / "missing"
+    args = ("--csv", nowhere / "s.csv", "--summary", nowhere / "s.json")
+    with (
+        run("server.py", "--signaling-port", port, "--once", *args) as serving,
+        run("client.py", "--signaling-port", port) as client,
+    ):
+        serving.wait_for(r"scored [1-9]")
+        assert client.end() == 0
+        assert serving.wait() == 1
+        assert len(serving.wait_for("cannot write .*No such file or directory")) == 2
+        assert "Traceback" not in serving.output
+
+
+def test_server_says_which_port_it_cannot_have():
+    """A port in use is one clear line and status 1."""
+    port = free_port()
+    with run("server.py", "--signaling-port", port) as holder:
+        holder.wait_for("filming at")
+        with run("server.py", "--signaling-port", port) as serving:
+            assert serving.wait() == 1
+            assert serving.lines == [line for line in serving.lines if f"--signaling-port {port}" in line]
+            assert len(serving.lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--size", "0x0"], "--size 0x0: width and height must be even"),
+        (["--size", "641x480"], "--size 641x480: width and height must be even"),
+        (["--size", "640"], "--size: '640': must be WIDTHxHEIGHT"),
+        (["--fps", "-1"], "--fps -1: must be 1 to 240"),
+        (["--fps", "nan"], "--fps nan: must be 1 to 240"),
+        (["--radius", "400"], "--radius 400: must be 3 px to half the shorter side"),
+        (["--speed", "inf"], "--speed inf: must be 0 to"),
+        (["--color", "puce"], "--color: 'puce': must be one of white"),
+        (["--color", "010101"], "too dark"),
+        (["--bitrate", "5"], "--bitrate: '5': must be 50k to 50M"),
+        (["--signaling-port", "0"], "--signaling-port: '0': must be a port"),
+        (["--duration", "0"], "--duration: '0': must be seconds"),
+        (["--stun", "example.org"], "--stun: 'example.org': must be stun:HOST:PORT"),
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
+    ],
+)
+def test_parse_args_names_option_value_and_rule(capsys: pytest.CaptureFixture[str], args: list[str], words: str):
+    """Wrong usage is one line on stderr and exit status 2."""
+    with pytest.raises(SystemExit) as stopped:
+        server.parse_args(args)
+    assert stopped.value.code == 2
+    complaint = capsys.readouterr().err
+    assert words in complaint
+    assert complaint.count("\n") == 1
+
+
+def test_parse_args_makes_the_scene():
+    """The options describe the scene."""
+    args, scene = server.parse_args(["--size", "1280x720", "--fps", "60", "--color", "ff8000", "--bitrate", "2M"])
+    assert scene == Scene(width=1280, height=720, fps=60, color=(0, 128, 255))
+    assert args.bitrate == 2_000_000
+
+
+def test_allowance_lets_frames_through_and_stops_a_flood():
+    """A client may report every frame for ever, and burst a little, but not flood."""
+    allowance = server.Allowance(fps=30)
+    assert all(allowance.take(now / 30) for now in range(10_000))
+    taken = 0
+    while allowance.take(10_000 / 30):
+        taken += 1
+        assert taken < 10_000
+    assert taken > 30
+    assert allowance.take(10_000 / 30 + PATIENCE)
