@@ -23,6 +23,7 @@ OFFSET = 16  # ticks; so much larger than TOLERANCE that rounding cannot turn on
 OFFSETS = tuple(random.Random(1).choices(range(9), k=4096))  # in units of OFFSET, at most 1.4 ms in all
 TOLERANCE = 2  # ticks: one of rounding for the frame, one for the frame that the receiver counts from
 LEAD = 3  # by so many reports a shift must fit better than every other
+MIN_FITS = 2  # reports; one alone fits any frame
 MAX_UNDECIDED = 64  # reports held while the shift is unknown
 
 T = TypeVar("T")
@@ -69,7 +70,7 @@ class Matcher:
             rivals = (
                 count for shift, count in fits.items() if OFFSET / 2 <= (shift - best) % MODULUS <= MODULUS - OFFSET / 2
             )
-            if fits[best] - max(rivals, default=0) >= lead:
+            if fits[best] >= MIN_FITS and fits[best] - max(rivals, default=0) >= lead:
                 self.shift = best
                 self._votes.clear()
                 self._voted.clear()
