@@ -1,11 +1,16 @@
 # make run [DURATION=10]   server and client together
 # make test                every test that this machine can run
+# make netlab              server and client through a bad network, a table (needs root)
+# make soak [MINUTES=10]   memory over time, a table
 # make lint                style and types
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint format clean
+SECONDS ?= 20
+MINUTES ?= 10
+
+.PHONY: run test netlab soak lint format clean
 
 $(VENV)/.installed: requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
@@ -19,10 +24,16 @@ run: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/pytest
 
+netlab: $(VENV)/.installed
+	$(BIN)/python tools/netlab.py --seconds $(SECONDS)
+
+soak: $(VENV)/.installed
+	$(BIN)/python tools/soak.py --minutes $(MINUTES)
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy *.py
+	$(BIN)/mypy *.py tools/*.py
 	$(BIN)/mypy --allow-untyped-defs --allow-incomplete-defs tests
 
 format: $(VENV)/.installed

@@ -1,0 +1,66 @@
+"""Server and client on two hosts with a bad network between them."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from programs import ROOT, read_summary, run
+from tools import netlab
+
+pytestmark = pytest.mark.skipif(netlab.missing() is not None, reason=f"no two hosts here: {netlab.missing()}")
+
+WHERE = ("--signaling-host", netlab.SERVER_ADDRESS)
+
+
+@pytest.mark.parametrize("codec", ["vp8", "h264"])
+def test_every_coordinate_is_scored_against_its_own_frame_under_loss(tmp_path: Path, codec: str):
+    """With 5 % loss, 50 ms delay and 10 ms jitter, what arrives is right to a fraction of a frame's motion."""
+    path, rows_path = tmp_path / "s.json", tmp_path / "s.csv"
+    files = ("--summary", path, "--csv", rows_path)
+    with (
+        netlab.Lab(loss=5, delay=50, jitter=10) as lab,
+        run("server.py", *WHERE, "--once", "--codec", codec, *files, prefix=lab.server) as serving,
+        run("client.py", *WHERE, prefix=lab.client) as client,
+    ):
+        serving.wait_for(r"scored [1-9]\d\d")
+        assert client.end() == 0
+        assert serving.wait() == 0
+    summary = read_summary(path)
+    assert len(summary["clients"]) == 1
+    assert summary["frames"]["unmatched"] == 0
+    assert summary["error_px"]["p99"] < 1  # the ball moves 8 px from one frame to the next
+    assert summary["latency_ms"]["p50"] > 80  # there and back
+    rows = list(csv.DictReader(rows_path.read_text().splitlines()))
+    assert [int(row["k"]) for row in rows] == sorted({int(row["k"]) for row in rows})
+
+
+def test_video_and_coordinates_flow_again_after_a_blackout(tmp_path: Path):
+    """After five seconds without network, frames are scored again over the same connection."""
+    path = tmp_path / "s.json"
+    with (
+        netlab.Lab(delay=10) as lab,
+        run("server.py", *WHERE, "--once", "--summary", path, prefix=lab.server) as serving,
+        run("client.py", *WHERE, prefix=lab.client) as client,
+    ):
+        serving.wait_for(r"scored [1-9]\d")
+        lab.black_out(5)
+        before = serving.lines[-1].partition("scored ")[2].split()[0]
+        serving.wait_for(rf"scored (?!{before} )\d", 2, after=len(serving.lines))
+        assert client.end() == 0
+        assert serving.wait() == 0
+    summary = read_summary(path)
+    assert len(summary["clients"]) == 1
+    assert summary["clients"][0]["end"] == "bye"
+    assert summary["frames"]["unmatched"] == 0
+    assert summary["error_px"]["max"] < 1
+
+
+def test_soak_prints_a_table():
+    """The memory watch runs, and finds nothing that grows within a few seconds."""
+    command = [sys.executable, "tools/soak.py", "--minutes", "0.2", "--interval", "4"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(done.stdout.splitlines()) >= 4

@@ -1,0 +1,62 @@
+"""Memory of server and client over time: is anything kept that should be let go?
+
+    python3 tools/soak.py [--minutes 10] [--clients 1]
+
+Prints the resident memory of the server, the client and process_a, in MB, once a minute, and ends with status
+1 if one of the programs has grown by more than LIMIT since the first minute.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+LIMIT = 5.0  # MB
+PORT = 12340
+
+
+def memory(pid: int) -> float:
+    """Return the memory that a process has to itself, in MB: what it would give back by ending."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
+    return sum(int(fields[name].split()[0]) for name in ("Private_Clean", "Private_Dirty")) / 1024
+
+
+def process_a(client: int) -> int:
+    """Return the process id of a client's process_a."""
+    for child in Path(f"/proc/{client}/task/{client}/children").read_text().split():
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+            return int(child)
+    raise RuntimeError("the client has no process_a")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the table; return the exit status."""
+    parser = argparse.ArgumentParser(description="Watch the memory of server and client.")
+    parser.add_argument("--minutes", type=float, default=10, help="how long (10)")
+    parser.add_argument("--interval", type=float, default=60, help="s between two rows (60)")
+    args = parser.parse_args(argv)
+    where = ["--signaling-port", str(PORT)]
+    server = subprocess.Popen([sys.executable, "server.py", *where], cwd=ROOT, stdout=subprocess.DEVNULL)
+    client = subprocess.Popen([sys.executable, "client.py", *where], cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        print("| minute | server, MB | client, MB | process_a, MB |\n|---|---|---|---|")
+        rows: list[tuple[float, ...]] = []
+        started = time.monotonic()
+        while time.monotonic() - started < args.minutes * 60:
+            time.sleep(args.interval)
+            rows.append(tuple(memory(pid) for pid in (server.pid, client.pid, process_a(client.pid))))
+            minute = (time.monotonic() - started) / 60
+            print(f"| {minute:.1f} | " + " | ".join(f"{value:.1f}" for value in rows[-1]) + " |", flush=True)
+    finally:
+        client.terminate()
+        server.terminate()
+        client.wait()
+        server.wait()
+    return 0 if all(last - first <= LIMIT for first, last in zip(rows[0], rows[-1], strict=True)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
