@@ -23,7 +23,8 @@ OFFSET = 16  # ticks; so much larger than TOLERANCE that rounding cannot turn on
 OFFSETS = tuple(random.Random(1).choices(range(9), k=4096))  # in units of OFFSET, at most 1.4 ms in all
 TOLERANCE = 2  # ticks: one of rounding for the frame, one for the frame that the receiver counts from
 LEAD = 3  # by so many reports a shift must fit better than every other
-MAX_UNDECIDED = 64  # reports held while the shift is unknown
+MAX_UNDECIDED = 64  # reports that vote while the shift is unknown
+MAX_CANDIDATES = 64  # shifts that are looked at for each report
 
 T = TypeVar("T")
 
@@ -64,7 +65,9 @@ class Matcher:
             Whether the shift is known now.
         """
         if self.shift is None and self._votes:
-            fits = {shift: self._near(shift) for shift, _ in self._votes.most_common(MAX_UNDECIDED)}
+            # few reports leave the true shift with one vote here and one beside it, among hundreds of others
+            candidates = MAX_CANDIDATES if lead >= LEAD else None
+            fits = {shift: self._near(shift) for shift, _ in self._votes.most_common(candidates)}
             best = max(fits, key=lambda shift: (fits[shift], self._votes[shift]))
             rivals = (
                 count for shift, count in fits.items() if OFFSET / 2 <= (shift - best) % MODULUS <= MODULUS - OFFSET / 2
