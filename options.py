@@ -3,6 +3,7 @@
 import argparse
 import logging
 import math
+import re
 import sys
 from typing import NoReturn
 
@@ -45,7 +46,7 @@ def port(text: str) -> int:
     Raises:
         argparse.ArgumentTypeError: it is none.
     """
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
+    if re.fullmatch(r"\d{1,5}", text, re.ASCII) is None or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r}: must be a port, 1 to 65535")
     return int(text)
 
@@ -73,6 +74,10 @@ def stun(text: str) -> str:
     """
     kind, _, address = text.partition(":")
     host, _, number = address.rpartition(":")
-    if kind != "stun" or not host or not number.isdigit():
+    try:
+        port(number)
+    except argparse.ArgumentTypeError:
+        host = ""
+    if kind != "stun" or not host:
         raise argparse.ArgumentTypeError(f"{text!r}: must be stun:HOST:PORT")
     return text
