@@ -22,9 +22,11 @@ MODULUS = 2**32  # an RTP time stamp's range
 OFFSET = 16  # ticks; so much larger than TOLERANCE that rounding cannot turn one offset into another
 OFFSETS = tuple(random.Random(1).choices(range(9), k=4096))  # in units of OFFSET, at most 1.4 ms in all
 TOLERANCE = 2  # ticks: one of rounding for the frame, one for the frame that the receiver counts from
+NEAREST = sorted(range(-TOLERANCE, TOLERANCE + 1), key=abs)
 LEAD = 3  # by so many reports a shift must fit better than every other
 MIN_FITS = 2  # reports; one alone fits any frame
-MAX_UNDECIDED = 64  # reports held while the shift is unknown
+MAX_UNDECIDED = 64  # reports that vote while the shift is unknown
+MAX_CANDIDATES = 64  # shifts that are looked at for each report
 
 T = TypeVar("T")
 
@@ -65,7 +67,9 @@ class Matcher:
             Whether the shift is known now.
         """
         if self.shift is None and self._votes:
-            fits = {shift: self._near(shift) for shift, _ in self._votes.most_common(MAX_UNDECIDED)}
+            # few reports leave the true shift with one vote here and one beside it, among hundreds of others
+            candidates = MAX_CANDIDATES if lead >= LEAD else None
+            fits = {shift: self._near(shift) for shift, _ in self._votes.most_common(candidates)}
             best = max(fits, key=lambda shift: (fits[shift], self._votes[shift]))
             rivals = (
                 count for shift, count in fits.items() if OFFSET / 2 <= (shift - best) % MODULUS <= MODULUS - OFFSET / 2
@@ -78,7 +82,7 @@ class Matcher:
 
     def _near(self, shift: int) -> int:
         """Return how many votes there are for `shift` and its neighbours: rounding spreads the true one."""
-        return sum(self._votes.get((shift + tick) % MODULUS, 0) for tick in range(-TOLERANCE, TOLERANCE + 1))
+        return sum(self._votes.get((shift + tick) % MODULUS, 0) for tick in NEAREST)
 
     def find(self, reported: int, sent: Mapping[int, T]) -> T | None:
         """Return what `sent` holds for the frame that a reported pts names, or None if it names none.
@@ -88,7 +92,7 @@ class Matcher:
             sent: the frames that it can mean, by their pts modulo 2^32.
         """
         assert self.shift is not None, "decide() first"
-        for tick in sorted(range(-TOLERANCE, TOLERANCE + 1), key=abs):
+        for tick in NEAREST:
             frame = sent.get((reported - self.shift + tick) % MODULUS)
             if frame is not None:
                 return frame

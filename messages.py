@@ -94,7 +94,7 @@ def parse(data: object) -> Message:
     if len(data) > MAX_LENGTH:
         raise MessageError(f"longer than {MAX_LENGTH} characters")
     try:
-        fields = json.loads(data)
+        fields = json.loads(data, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
         raise MessageError("not JSON") from None
     if not isinstance(fields, dict):
@@ -107,6 +107,18 @@ def parse(data: object) -> Message:
         raise MessageError("wrong fields")
     values: dict[str, Any] = {field: _checked(field, value) for field, value in fields.items()}
     return kind(**values)
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return a JSON object's fields; Python's parser would let the last of two with one name win.
+
+    Raises:
+        ValueError: two have the same name.
+    """
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a field twice")
+    return fields
 
 
 def _checked(field: str, value: object) -> float | None:
@@ -123,8 +135,12 @@ def _checked(field: str, value: object) -> float | None:
         if not isinstance(value, int) or not -MAX_TICKS <= value < MAX_TICKS:
             raise MessageError("pts is not a 64-bit integer")
         return value
-    if not math.isfinite(value):
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        raise MessageError(f"{field} is out of range") from None
+    if not math.isfinite(number):
         raise MessageError(f"{field} is not finite")
-    if field in ("x", "y") and abs(value) > MAX_PIXELS:
+    if field in ("x", "y") and abs(number) > MAX_PIXELS:
         raise MessageError(f"{field} is out of range")
-    return float(value)
+    return number

@@ -3,15 +3,16 @@
 import argparse
 import logging
 import math
+import re
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaint is one line: option, value and rule."""
 
-    def __init__(self, description: str) -> None:
-        super().__init__(description=description, allow_abbrev=False)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
 
     def error(self, message: str) -> NoReturn:
         """Print the complaint on stderr and exit with status 2."""
@@ -48,7 +49,7 @@ def port(text: str) -> int:
     Raises:
         argparse.ArgumentTypeError: it is none.
     """
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
+    if re.fullmatch(r"\d{1,5}", text, re.ASCII) is None or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r}: must be a port, 1 to 65535")
     return int(text)
 
@@ -76,6 +77,10 @@ def stun(text: str) -> str:
     """
     kind, _, address = text.partition(":")
     host, _, number = address.rpartition(":")
-    if kind != "stun" or not host or not number.isdigit():
+    try:
+        port(number)
+    except argparse.ArgumentTypeError:
+        host = ""
+    if kind != "stun" or not host:
         raise argparse.ArgumentTypeError(f"{text!r}: must be stun:HOST:PORT")
     return text

@@ -1,0 +1,184 @@
+"""messages.py: every message survives the wire, and nothing else gets in."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from messages import (
+    KINDS,
+    MAX_LENGTH,
+    MAX_PIXELS,
+    MAX_TICKS,
+    NAMES,
+    Found,
+    Message,
+    MessageError,
+    Missed,
+    Restarted,
+    Score,
+    Skipped,
+    encode,
+    parse,
+)
+
+ticks = st.integers(-MAX_TICKS, MAX_TICKS - 1)
+pixels = st.floats(-MAX_PIXELS, MAX_PIXELS)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+messages: st.SearchStrategy[Message] = st.one_of(
+    st.builds(Found, ticks, pixels, pixels),
+    st.builds(Missed, ticks),
+    st.builds(Skipped, ticks),
+    st.just(Restarted()),
+    st.builds(Score, ticks, finite | st.none(), finite),
+)
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(messages)
+def test_parse_returns_what_was_encoded(message: Message) -> None:
+    """Whatever can be said comes out of `parse` as it went into `encode`, of the same type."""
+    heard = parse(encode(message))
+    assert type(heard) is type(message)
+    assert heard == message
+
+
+@given(messages)
+def test_encode_writes_a_flat_object_of_the_named_fields(message: Message) -> None:
+    """The words on the wire are those of the protocol: a JSON object of the type's name and the fields."""
+    said = json.loads(encode(message))
+    assert said == {"type": type(message).__name__.lower(), **message._asdict()}
+    assert len(encode(message)) <= MAX_LENGTH
+
+
+def test_kinds_and_names_are_each_other_turned_round() -> None:
+    """Each kind of message has exactly one name."""
+    assert {name: kind for kind, name in NAMES.items()} == KINDS
+    assert set(KINDS) == {"found", "missed", "skipped", "restarted", "score"}
+
+
+@given(st.text() | st.binary() | st.none() | st.integers() | st.lists(st.text()))
+def test_parse_takes_nothing_that_is_no_message(data: object) -> None:
+    """Arbitrary text, bytes and other objects are refused, and by no other error."""
+    with pytest.raises(MessageError):
+        parse(data)
+
+
+@given(json_values)
+def test_parse_takes_no_other_json(value: Any) -> None:
+    """JSON that is no message is refused, NaN and Infinity, which Python's parser lets through, included."""
+    with pytest.raises(MessageError):
+        parse(json.dumps(value))
+
+
+@given(st.sampled_from(sorted(KINDS)), st.data())
+def test_parse_checks_every_field(name: str, data: st.DataObject) -> None:
+    """A message is refused if one of its fields is anything but a number in range."""
+    good = {"pts": 1, "x": 2.0, "y": 3.0, "error_px": 0.1, "latency_ms": 5.0}
+    fields: dict[str, Any] = {field: good[field] for field in KINDS[name]._fields}
+    parse(json.dumps({"type": name, **fields}))
+    field = data.draw(st.sampled_from([*fields, "type"]))
+    bad = data.draw(json_values.filter(lambda value: isinstance(value, bool) or not isinstance(value, int | float)))
+    assume(not (field == "error_px" and bad is None))
+    assume(str(bad) not in KINDS)
+    with pytest.raises(MessageError):
+        parse(json.dumps({"type": name, **fields, field: bad}))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("pts", "1.0"),
+        ("pts", "1e3"),
+        ("pts", str(MAX_TICKS)),
+        ("pts", str(-MAX_TICKS - 1)),
+        ("pts", "9" * 400),
+        ("pts", "true"),
+        ("pts", "null"),
+        ("x", "true"),
+        ("x", "null"),
+        ("x", '"1"'),
+        ("x", "[1]"),
+        ("x", "NaN"),
+        ("x", "Infinity"),
+        ("x", "-Infinity"),
+        ("x", "1e999"),
+        ("x", "9" * 400),
+        ("x", "65537"),
+        ("y", "-65536.1"),
+        ("y", "-1" + "0" * 400),
+    ],
+)
+def test_parse_refuses_a_value_out_of_range(field: str, value: str) -> None:
+    """Each number has a type and a range; a whole number too large for a float is a bad one like any other."""
+    fields = {"pts": "1", "x": "2", "y": "3", field: value}
+    with pytest.raises(MessageError, match=field):
+        parse('{"type": "found", ' + ", ".join(f'"{name}": {text}' for name, text in fields.items()) + "}")
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999", "9" * 400, "false"])
+def test_parse_refuses_a_score_that_is_no_number(value: str) -> None:
+    """The server's figures are checked as the client's are."""
+    for fields in (f'"error_px": {value}, "latency_ms": 1', f'"error_px": 1, "latency_ms": {value}'):
+        with pytest.raises(MessageError):
+            parse(f'{{"type": "score", "pts": 1, {fields}}}')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "{}",
+        "[]",
+        "null",
+        '"missed"',
+        '{"pts": 1}',
+        '{"type": "missed"}',
+        '{"type": "missed", "pts": 1, "x": 1}',
+        '{"type": "found", "pts": 1, "x": 1}',
+        '{"type": "restarted", "pts": 1}',
+        '{"type": "Missed", "pts": 1}',
+        '{"type": ["missed"], "pts": 1}',
+        '{"type": null, "pts": 1}',
+        '{"type": "missed", "pts": 1} {"type": "missed", "pts": 2}',
+        '{"type": "missed", "pts": 1, "pts": 2}',
+        '{"type": "missed", "type": "skipped", "pts": 1}',
+        '{"type": "missed", "pts": {"pts": {"pts": 1}}}',
+        '{"type": "missed", "pts": 1',
+        "[" * MAX_LENGTH,
+    ],
+)
+def test_parse_refuses_wrong_fields(text: str) -> None:
+    """Fields that are missing, too many, said twice or nested make it no message."""
+    with pytest.raises(MessageError):
+        parse(text)
+
+
+def test_parse_refuses_what_is_too_long() -> None:
+    """One character more than MAX_LENGTH is too long, be it only a blank."""
+    text = encode(Missed(1))
+    assert parse(text.ljust(MAX_LENGTH)) == Missed(1)
+    with pytest.raises(MessageError, match="longer"):
+        parse(text.ljust(MAX_LENGTH + 1))
+
+
+def test_parse_gives_floats_for_whole_numbers() -> None:
+    """Other languages write 1.0 as 1: coordinates are floats all the same, and pts stays an int."""
+    found = parse('{"pts": 3, "y": 2, "x": 1, "type": "found"}')
+    assert isinstance(found, Found)
+    assert [type(value) for value in found] == [int, float, float]
+
+
+def test_message_error_never_quotes_the_peer() -> None:
+    """The reason is ours alone, so that nothing of a peer's gets into a log or a terminal."""
+    for text in ('{"type": "\\u001b[2J"}', '{"type": "missed", "pts": "\\u001b[2J"}', "\x1b[2J"):
+        with pytest.raises(MessageError) as caught:
+            parse(text)
+        assert "\x1b" not in str(caught.value)
