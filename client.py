@@ -122,10 +122,8 @@ class Client:
             PeerError: the server does not keep to the protocol.
         """
         from peer import End, unless
-        from transports import MediaAnswer
 
-        link = MediaAnswer(signaling, self._on_message, self._args.stun, self._on_frame, self._args.jitter_buffer)
-        self._link = link
+        self._link = link = self._create_link(signaling)
         try:
             opened = await unless(self.stop, link.open())
             if not opened:
@@ -141,6 +139,23 @@ class Client:
         finally:
             self._link = None
             await link.close()
+
+    def _create_link(self, signaling: "TcpSocketSignaling") -> "Link":
+        """Return our end of what the server offers."""
+        args = self._args
+        match args.transport:
+            case "datachannel":
+                from datachannel import ChannelAnswer
+
+                return ChannelAnswer(signaling, self._on_message, args.stun, self._on_frame, self._on_skipped)
+            case "tcp":
+                from tcp import TcpAnswer
+
+                return TcpAnswer(signaling, self._on_message, self._on_frame, self._on_skipped)
+            case _:
+                from media import MediaAnswer
+
+                return MediaAnswer(signaling, self._on_message, args.stun, self._on_frame, args.jitter_buffer)
 
     def _on_frame(self, pts: int, seen: tuple[Image, ...]) -> None:
         """Hand a frame to process_a."""

@@ -28,7 +28,10 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--signaling-host", default="127.0.0.1", metavar="HOST", help="host to meet at (127.0.0.1)")
     parser.add_argument("--signaling-port", type=port, default=1234, metavar="PORT", help="TCP port to meet at (1234)")
     parser.add_argument(
-        "--transport", choices=["media"], default="media", help="how frames travel (media: a MediaStreamTrack)"
+        "--transport",
+        choices=["media", "datachannel", "tcp"],
+        default="media",
+        help="how frames travel: a MediaStreamTrack, images over an RTCDataChannel, or over plain TCP (media)",
     )
     parser.add_argument("--stun", type=stun, metavar="stun:HOST:PORT", help="STUN server to ask (none)")
     parser.add_argument(

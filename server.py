@@ -25,15 +25,19 @@ from av import Packet, VideoFrame
 
 import options
 from ball_track import COLORS, Scene
+from datachannel import ChannelOffer
 from encoder import CODECS, DEFAULT_BITRATE, SharedEncoder
 from film import Film
+from images import DEFAULT_QUALITY, PNG, ImageEncoder
+from media import MediaOffer
 from messages import Score as ScoreMessage
 from messages import encode, parse
 from peer import AcceptedSignaling, End, listen, unless
 from records import LedgerFile, write_summary
 from scoring import Frame, Ledger, Score, State, total
+from tcp import TcpOffer
 from terminal import MODES, Terminal
-from transports import MediaOffer
+from transports import Link
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +55,7 @@ class BallVideoTrack(MediaStreamTrack):
 
     kind = "video"
 
-    def __init__(self, film: Film, ledger: Ledger, encoder: SharedEncoder | None) -> None:
+    def __init__(self, film: Film, ledger: Ledger, encoder: SharedEncoder | ImageEncoder | None) -> None:
         super().__init__()
         self._film = film
         self._ledger = ledger
@@ -123,9 +127,18 @@ class Session:
         self._settled = asyncio.Event()  # set at every report, for the drain
         self._allowance = Allowance(server.film.scene.fps)
         self._track = BallVideoTrack(server.film, self.ledger, server.encoder)
-        self._link = MediaOffer(
-            signaling, self._on_message, server.args.stun, self._track, server.args.codec, self._track.on_picture_lost
-        )
+        self._link = self._create_link(signaling, server.args)
+
+    def _create_link(self, signaling: AcceptedSignaling, args: argparse.Namespace) -> Link:
+        """Return what brings the track to the client."""
+        match args.transport:
+            case "datachannel":
+                return ChannelOffer(signaling, self._on_message, args.stun, self._track)
+            case "tcp":
+                return TcpOffer(signaling, self._on_message, self._track)
+            case _:
+                lost = self._track.on_picture_lost
+                return MediaOffer(signaling, self._on_message, args.stun, self._track, args.codec, lost)
 
     async def meet(self) -> bool:
         """Shake hands; return whether it came about.
@@ -197,7 +210,7 @@ class Server:
     def __init__(self, args: argparse.Namespace, scene: Scene) -> None:
         self.args = args
         self.film = Film(scene)
-        self.encoder = SharedEncoder(self.film, args.codec, args.bitrate) if args.encoder == "shared" else None
+        self.encoder = create_encoder(self.film, args)
         self.stop = asyncio.Event()
         self._terminal = Terminal(args.print, self.score)
         self._csv = LedgerFile(args.csv) if args.csv else None
@@ -262,7 +275,10 @@ class Server:
     def _facts(self) -> dict[str, str]:
         """Return what the summaries say of the film."""
         scene = self.film.scene
-        return {"size": f"{scene.width}x{scene.height}", "transport": self.args.transport, "codec": self.args.codec}
+        codec = self.args.codec
+        if self.args.transport != "media":
+            codec = "png" if self.args.quality is PNG else "jpeg"
+        return {"size": f"{scene.width}x{scene.height}", "transport": self.args.transport, "codec": codec}
 
     def _close(self) -> int:
         """Print and write what is left to be told; return the exit status."""
@@ -276,6 +292,13 @@ class Server:
         if self.args.summary:
             good = write_summary(self.args.summary, summary) and good
         return 0 if good else 1
+
+
+def create_encoder(film: Film, args: argparse.Namespace) -> SharedEncoder | ImageEncoder | None:
+    """Return what encodes the film for all clients; None where aiortc does it for each."""
+    if args.transport != "media":
+        return ImageEncoder(film, args.quality)
+    return SharedEncoder(film, args.codec, args.bitrate) if args.encoder == "shared" else None
 
 
 # --- The command line ----------------------------------------------------------------------------
@@ -320,6 +343,19 @@ def bitrate(text: str) -> int:
     return value
 
 
+def quality(text: str) -> int | None:
+    """Return JPEG's quality from 1 to 100, or PNG.
+
+    Raises:
+        argparse.ArgumentTypeError: it is neither.
+    """
+    if text == "png":
+        return PNG
+    if not re.fullmatch(r"\d{1,3}", text, re.ASCII) or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be 1 to 100 for JPEG, or png, which is lossless")
+    return int(text)
+
+
 def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, Scene]:
     """Return the options and the scene that they describe; exit with status 2 if they are wrong."""
     parser = options.Parser(description="Film a bouncing ball and keep the score of who finds it.")
@@ -340,6 +376,13 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
         choices=["shared", "aiortc"],
         default="shared",
         help="encode once for all clients, or let aiortc do it for each, at a bit rate of its own (shared)",
+    )
+    parser.add_argument(
+        "--quality",
+        type=quality,
+        default=DEFAULT_QUALITY,
+        metavar="1-100|png",
+        help="of the images that datachannel and tcp send: JPEG's, or png, which is lossless (90)",
     )
     parser.add_argument("--once", action="store_true", help="end after the first client")
     parser.add_argument("--print", choices=MODES, default="auto", help="what to print (auto)")

@@ -4,6 +4,13 @@ A `Link` is one end of a connection: frames go one way, messages both ways. The 
 from a track, the client's end hands them to a callback; what lies between is the link's own affair, so that
 scoring, finding and views know nothing of it.
 
+    --transport    ends                                    how frames travel
+    media          media.MediaOffer, MediaAnswer           as a MediaStreamTrack: WebRTC video
+    datachannel    datachannel.ChannelOffer, ChannelAnswer as encoded images over an RTCDataChannel
+    tcp            tcp.TcpOffer, TcpAnswer                 as encoded images over the signaling's own connection
+
+The server offers one of them, and the client has to be told the same.
+
     open()          shakes hands; then frames flow
     send(text)      sends a message, if that is possible now
     on_message      is called with each message that arrives, unchecked
@@ -15,19 +22,13 @@ scoring, finding and views know nothing of it.
 
 import asyncio
 import itertools
-import logging
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
 
-import numpy as np
-from aiortc import MediaStreamTrack, RTCDataChannel, RTCPeerConnection, RTCRtpSender
+from aiortc import RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from aiortc.contrib.signaling import BYE, TcpSocketSignaling
-from aiortc.mediastreams import MediaStreamError
-from av import Packet, VideoFrame
-from av.frame import Frame
 
-import jitter
 from ball_track import Image
 from messages import COORDINATES, SCORES
 from peer import (
@@ -42,14 +43,17 @@ from peer import (
     until_end,
 )
 
-logger = logging.getLogger(__name__)
-
 MAX_BUFFERED = 65536  # bytes of messages that a peer may leave unread; further ones are not sent
 MAX_CHANNELS = 8  # that a client may open; it needs one
-MIME_TYPES = {"vp8": "video/VP8", "h264": "video/H264"}
+KINDS = {  # what the first of these that is in an offer says of how frames travel
+    "media": re.compile(r"^m=video ", re.MULTILINE),
+    "datachannel": re.compile(r"^m=application \d+ (UDP|TCP)/DTLS/SCTP ", re.MULTILINE),
+    "tcp": re.compile(r"^m=application \d+ TCP ", re.MULTILINE),
+}
 
 OnFrame = Callable[[int, tuple[Image, ...]], None]
 OnMessage = Callable[[object], None]
+OnSkipped = Callable[[int], None]
 
 
 class Link(ABC):
@@ -63,7 +67,8 @@ class Link(ABC):
     def __init__(self, signaling: TcpSocketSignaling, on_message: OnMessage) -> None:
         self.signaling = signaling
         self.on_message = on_message
-        self._expelled = asyncio.Event()
+        self._cut_off = asyncio.Event()
+        self._nonsense: str | None = None  # what the peer was cut off for
 
     async def open(self) -> bool:
         """Shake hands. Returns False if the peer leaves instead.
@@ -81,13 +86,21 @@ class Link(ABC):
         """Wait until the peer ends the session, or is expelled, and return why.
 
         Raises:
-            PeerError: it signals nonsense.
+            PeerError: it sends nonsense.
         """
-        return await unless(self._expelled, self._until_end()) or End.EXPELLED
+        end = await unless(self._cut_off, self._until_end())
+        if end is None and self._nonsense is not None:
+            raise PeerError(self._nonsense)
+        return end or End.EXPELLED
 
     def expel(self) -> None:
         """Make until_end() return: the peer asks too much of us."""
-        self._expelled.set()
+        self._cut_off.set()
+
+    def _refuse(self, what: str) -> None:
+        """Make until_end() raise: the peer sent `what`."""
+        self._nonsense = what
+        self._cut_off.set()
 
     async def goodbye(self) -> None:
         """Tell the peer that we want to end; it may still have to say what is on its way."""
@@ -108,7 +121,7 @@ class Link(ABC):
         """End the session at once. Does nothing the second time."""
 
 
-class _PeerLink(Link):
+class PeerLink(Link):
     """What both ends of a WebRTC connection share.
 
     Args:
@@ -126,6 +139,7 @@ class _PeerLink(Link):
         return await unless(self._ready, self.until_end()) is None
 
     def send(self, text: str) -> None:
+        """Send a message, if the peer is there and reads what it gets."""
         channel = self._outgoing
         if channel is not None and channel.readyState == "open" and channel.bufferedAmount < MAX_BUFFERED:
             channel.send(text)
@@ -134,51 +148,24 @@ class _PeerLink(Link):
         return await until_end(self._pc, self.signaling)
 
     async def close(self) -> None:
+        """End the session at once. Does nothing the second time."""
         await self._pc.close()
 
 
-class MediaOffer(_PeerLink):
-    """The server's end: frames travel as a MediaStreamTrack.
+class PeerOffer(PeerLink):
+    """The server's end of a WebRTC connection.
 
-    The first frame is asked of the track when the client's channel is open, so none is lost to the start.
-
-    Args:
-        track: where the frames come from.
-        codec: a key of MIME_TYPES.
-        on_picture_lost: called when the client cannot decode what it gets.
+    The client's channel is open when `open()` returns True; no frame may be sent before that.
     """
 
-    def __init__(
-        self,
-        signaling: TcpSocketSignaling,
-        on_message: OnMessage,
-        stun: str | None,
-        track: MediaStreamTrack,
-        codec: str,
-        on_picture_lost: Callable[[], None],
-    ) -> None:
-        super().__init__(signaling, on_message, stun)
-        self._track = _Gated(track, self._ready)
-        self._on_picture_lost = on_picture_lost
-        self._codec = codec
+    @abstractmethod
+    def _add_frames(self) -> None:
+        """Put what the frames travel by into the connection, before it is offered."""
 
     async def _shake_hands(self) -> bool:
-        wanted = (MIME_TYPES[self._codec], "video/rtx")  # rtx: what is lost is sent again
-        transceiver = self._pc.addTransceiver(self._track, direction="sendonly")
-        transceiver.setCodecPreferences(
-            [codec for codec in RTCRtpSender.getCapabilities("video").codecs if codec.mimeType in wanted]
-        )
-        # aiortc tells a lost picture (PLI, FIR) to its own encoder only, by this method of the sender
-        tell_encoder = transceiver.sender._send_keyframe
-
-        def on_picture_lost() -> None:
-            tell_encoder()
-            self._on_picture_lost()
-
-        transceiver.sender._send_keyframe = on_picture_lost  # type: ignore[method-assign]  # on this one only
+        self._add_frames()
         # the offer has to have a channel in it, or the client could open none of its own
         self._outgoing = self._pc.createDataChannel(SCORES, ordered=False, maxRetransmits=0)
-
         numbers = itertools.count(1)
 
         @self._pc.on("datachannel")
@@ -198,93 +185,57 @@ class MediaOffer(_PeerLink):
         return await self._until_ready()
 
 
-class _Gated(MediaStreamTrack):
-    """A track that waits for an event before it asks another one for its first frame."""
+class PeerAnswer(PeerLink):
+    """The client's end of a `PeerOffer`."""
 
-    kind = "video"
+    transport: str  # a key of KINDS
 
-    def __init__(self, track: MediaStreamTrack, gate: asyncio.Event) -> None:
-        super().__init__()
-        self._track = track
-        self._gate = gate
+    @abstractmethod
+    def _expect_frames(self) -> None:
+        """Get ready for what the frames travel by, before the offer is taken."""
 
-    async def recv(self) -> "Frame | Packet[Any]":
-        """Wait for the gate and then for the frame."""
-        await self._gate.wait()
-        return await self._track.recv()
-
-
-class MediaAnswer(_PeerLink):
-    """The client's end of `MediaOffer`.
-
-    Args:
-        on_frame: called with each frame's pts (ticks) and planes; see `planes_of`.
-        jitter_buffer: "marker" releases a frame on its last packet, "stock" is aiortc's own.
-    """
-
-    def __init__(
-        self,
-        signaling: TcpSocketSignaling,
-        on_message: OnMessage,
-        stun: str | None,
-        on_frame: OnFrame,
-        jitter_buffer: str,
-    ) -> None:
-        super().__init__(signaling, on_message, stun)
-        self._on_frame = on_frame
-        self._jitter_buffer = jitter_buffer
-        self._watching: asyncio.Task[None] | None = None
+    @abstractmethod
+    def _on_channel(self, channel: RTCDataChannel) -> None:
+        """Take a channel of the server's, other than that of the scores."""
 
     async def _shake_hands(self) -> bool:
-        @self._pc.on("track")
-        def on_track(track: MediaStreamTrack) -> None:
-            if track.kind != "video" or self._watching is not None:
-                return
-            if self._jitter_buffer == "marker":
-                jitter.install(next(each for each in self._pc.getReceivers() if each.track is track))
-            self._watching = asyncio.create_task(self._watch(track))
+        self._expect_frames()
 
         @self._pc.on("datachannel")
         def on_datachannel(channel: RTCDataChannel) -> None:
             if channel.label == SCORES:
                 channel.on("message", self.on_message)
+            else:
+                self._on_channel(channel)
 
-        offer = await receive_description(self.signaling, "offer")
+        offer = await receive_offer(self.signaling, self.transport)
         if offer is None:
             return False
         await accept_description(self._pc, offer)
-        if self._watching is None or self._pc.sctp is None:
-            raise PeerError("an offer without video, or without a data channel")
+        if self._pc.sctp is None:
+            raise PeerError("an offer without a data channel")
         self._outgoing = self._pc.createDataChannel(COORDINATES, ordered=False)  # each one stands for itself
         self._outgoing.on("open", self._ready.set)
         await self._pc.setLocalDescription(await self._pc.createAnswer())
         await self.signaling.send(self._pc.localDescription)
         return await self._until_ready()
 
-    async def _watch(self, track: MediaStreamTrack) -> None:
-        """Hand on every frame as it comes: a track that is read late grows without limit."""
-        while True:
-            try:
-                frame = await track.recv()
-            except MediaStreamError:
-                return
-            assert isinstance(frame, VideoFrame)
-            assert frame.pts is not None
-            self._on_frame(frame.pts, planes_of(frame))
 
-    async def close(self) -> None:
-        """End the session at once. Does nothing the second time."""
-        await super().close()
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait([self._watching])
+async def receive_offer(signaling: TcpSocketSignaling, transport: str) -> RTCSessionDescription | None:
+    """Return the server's offer; None if it leaves instead.
 
+    Args:
+        transport: a key of KINDS; how we want the frames to travel.
 
-def planes_of(frame: VideoFrame) -> tuple[Image, ...]:
-    """Return a frame's Y, U and V planes where they lie: (H, W), (H / 2, W / 2), (H / 2, W / 2) uint8."""
-    if frame.format.name not in ("yuv420p", "yuvj420p"):
-        frame = frame.reformat(format="yuv420p")
-    return tuple(
-        np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
-        for plane in frame.planes
-    )
+    Raises:
+        PeerError: it is no offer, or one of another transport.
+    """
+    offer = await receive_description(signaling, "offer")
+    if offer is None:
+        return None
+    theirs = next((name for name, pattern in KINDS.items() if pattern.search(offer.sdp)), None)
+    if theirs is None:
+        raise PeerError("an offer of no transport that we know")
+    if theirs != transport:
+        raise PeerError(f"the server sends frames by {theirs}, not by {transport}: use --transport {theirs}")
+    return offer
