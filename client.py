@@ -19,6 +19,7 @@ import options
 from ball_track import Image, Point
 from finder import Finder, FinderError
 from messages import Found, Message, MessageError, Missed, Restarted, Score, Skipped, encode, parse
+from views import Views, kinds
 
 # Nothing here may import av, and so aiortc, at the top: process_a imports this file again (multiprocessing's
 # start method is spawn) and has to do without. So it can come up while this process still imports them.
@@ -45,6 +46,7 @@ class Client:
         self._args = args
         self._link: Link | None = None
         self._finder = Finder(self._on_found, self._on_skipped, self._on_restart)
+        self._views = Views(args.view, args.http, args.record, on_closed=self.stop.set)
         self._failure: str | None = None  # why the job could not be done
         self._met = self._received = self._sent = 0  # sessions, frames, coordinates
 
@@ -54,13 +56,14 @@ class Client:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop.set)
         try:
-            async with self._finder:
+            async with self._views, self._finder:
+                await self._views.started()
                 await self._run_sessions()
-        except FinderError as error:
+        except (FinderError, options.ListenError) as error:
             self._failure = str(error)
         print(f"received {self._received} frames, sent {self._sent} coordinates")
         if self._failure is None:
-            return 0
+            return 1 if self._views.failed else 0
         print(f"client.py: error: {self._failure}", file=sys.stderr)
         return 1
 
@@ -123,6 +126,7 @@ class Client:
         """
         from peer import End, unless
 
+        self._views.begin()
         self._link = link = self._create_link(signaling)
         try:
             opened = await unless(self.stop, link.open())
@@ -158,18 +162,21 @@ class Client:
                 return MediaAnswer(signaling, self._on_message, args.stun, self._on_frame, args.jitter_buffer)
 
     def _on_frame(self, pts: int, seen: tuple[Image, ...]) -> None:
-        """Hand a frame to process_a."""
+        """Hand a frame to process_a, and then to the views."""
         self._received += 1
         self._finder.offer(pts, seen)
+        self._views.on_frame(pts, seen)
 
     def _on_found(self, pts: int, point: Point | None) -> None:
         """Send a coordinate as soon as process_a has stored it."""
         if point is not None:
             self._sent += 1
         self._send(Missed(pts) if point is None else Found(pts, *point))
+        self._views.on_found(pts, point)
 
     def _on_skipped(self, pts: int) -> None:
         self._send(Skipped(pts))
+        self._views.on_skipped(pts)
 
     def _on_restart(self) -> None:
         self._send(Restarted())
@@ -186,7 +193,7 @@ class Client:
             logger.debug("message rejected: %s", error)
             return
         if isinstance(score, Score):
-            logger.debug("%s", score)
+            self._views.on_score(score)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -202,6 +209,21 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default="marker",
         help="release a frame on its last packet, or as aiortc does on the next frame's first (marker)",
     )
+    parser.add_argument(
+        "--view",
+        type=kinds,
+        default="auto",
+        metavar="auto|window|web|none",
+        help="what to show, several with commas between; auto: a window if there is a display (auto)",
+    )
+    parser.add_argument(
+        "--http",
+        type=options.address,
+        default="127.0.0.1:8080",
+        metavar="HOST:PORT",
+        help="where --view web serves its page (127.0.0.1:8080)",
+    )
+    parser.add_argument("--record", metavar="FILE.mp4", help="record what the view shows")
     return parser.parse_args(argv)
 
 

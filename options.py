@@ -8,6 +8,10 @@ import sys
 from typing import Any, NoReturn
 
 
+class ListenError(Exception):
+    """An option names an address that cannot be listened at."""
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaint is one line: option, value and rule."""
 
@@ -55,6 +59,22 @@ def port(text: str) -> int:
     if re.fullmatch(r"\d{1,5}", text, re.ASCII) is None or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r}: must be a port, 1 to 65535")
     return int(text)
+
+
+def address(text: str) -> tuple[str, int]:
+    """Return host and TCP port from HOST:PORT; an IPv6 address stands in brackets.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not of that form.
+
+    >>> address("127.0.0.1:8080"), address("[::1]:8080")
+    (('127.0.0.1', 8080), ('::1', 8080))
+    """
+    host, _, number = text.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not bare or (":" in bare and bare == host):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be HOST:PORT, such as 127.0.0.1:8080")
+    return bare, port(number)
 
 
 def seconds(text: str) -> float:

@@ -194,7 +194,11 @@ class Session:
             if frame.state is State.SCORED:
                 assert frame.reported is not None
                 assert frame.latency_ms is not None
-                self._link.send(encode(ScoreMessage(frame.reported, frame.error_px, frame.latency_ms)))
+                counts = self.ledger.score.frames
+                score = ScoreMessage(
+                    frame.reported, frame.error_px, frame.latency_ms, counts[State.SCORED], counts[State.LOST]
+                )
+                self._link.send(encode(score))
                 self._server.on_scored(self, frame)
         self._settled.set()
 
