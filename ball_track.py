@@ -271,6 +271,8 @@ def find(image: Image) -> Point | None:
         if fit is None:
             continue
         px = 2 / scale  # a chroma sample is 2 px wide
+        if fit.radius * px < MIN_RADIUS * 0.75:  # a speck of noise
+            continue
         information = fit.information / px**2
         total += information
         x += information * (px * (fit.x + scale * left + 0.5) - 0.5)
@@ -313,10 +315,11 @@ def _difference(plane: npt.ArrayLike, level: int) -> Image:
 
 
 class _Fit(NamedTuple):
-    """A disc's centre in a patch (samples), and its information, 1 / variance of x or y (1 / samples^2)."""
+    """A disc in a patch (samples), and how well it is known: 1 / variance of x or y (1 / samples^2)."""
 
     x: float
     y: float
+    radius: float
     information: float
 
 
@@ -363,4 +366,4 @@ def _fit_disc(patch: Image, black: int) -> _Fit | None:
     variance = (rim * residual * residual).sum() / rim.sum() + 1 / (12 * contrast**2)  # and of rounding
     if variance > 0.1:  # of the contrast squared: no disc
         return None
-    return _Fit(x + float(step_x), y + float(step_y), float((xx + yy) / 2 / variance))
+    return _Fit(x + float(step_x), y + float(step_y), radius, float((xx + yy) / 2 / variance))
