@@ -99,10 +99,14 @@ class ImageEncoder:
     Args:
         film: what to encode.
         quality: see `encode_image`.
+        on_encoded: called with the time (s) that each frame took.
     """
 
-    def __init__(self, film: Film, quality: int | None) -> None:
+    def __init__(
+        self, film: Film, quality: int | None, on_encoded: Callable[[float], None] = lambda _: None
+    ) -> None:
         self._film = film
+        self._on_encoded = on_encoded
         self._quality = quality
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
         self._encoding: asyncio.Task[Encoded] | None = None
@@ -121,7 +125,9 @@ class ImageEncoder:
 
     async def _encode(self, shot: Shot) -> Encoded:
         loop = asyncio.get_running_loop()
+        began = self._film.clock()
         data = await loop.run_in_executor(self._thread, encode_image, shot.image, self._quality)
+        self._on_encoded(self._film.clock() - began)
         return Encoded(shot.k, shot, data, key=True)
 
     async def close(self) -> None:
