@@ -1,5 +1,5 @@
 # What images.sh needs where the world is small: a store and settings of its own, and a stand-in for the base image.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034  # pip_settings is for who sources this
 
 # Use a store of images and settings below $LAB; sets pip_settings, what a build needs to reach this host's packages.
 settings() {

@@ -18,7 +18,7 @@ max_mb=450                                     # the server's image
 
 missing=()
 for tool in podman buildah runc netavark nft jq ip nsenter; do
-  PATH=$PATH:/usr/lib/podman command -v $tool > /dev/null || missing+=($tool)
+  PATH=$PATH:/usr/lib/podman command -v $tool > /dev/null || missing+=("$tool")
 done
 [ $UID = 0 ] || missing+=("root")
 if [ ${#missing[@]} != 0 ]; then
