@@ -16,6 +16,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -415,6 +416,8 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
     )
     parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="write every frame to a file")
     args = parser.parse_args(argv)
+    if args.transport != "media" and find_spec("cv2") is None:
+        parser.error(f"argument --transport: {args.transport} needs OpenCV, which is not installed here")
     try:
         width, height = args.size
         scene = Scene(
