@@ -1,4 +1,5 @@
 # make run [DURATION=10]   server and client together
+# make demo                demo.mp4 and docs/demo.webp, from a run of 15 s
 # make test                every test that this machine can run
 # make netlab              server and client through a bad network, a table (needs root)
 # make soak [MINUTES=10]   memory over time, a table
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 SECONDS ?= 20
 MINUTES ?= 10
 
-.PHONY: run test netlab soak lint format clean
+.PHONY: run demo test netlab soak lint format clean
 
 $(VENV)/.installed: requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
@@ -20,6 +21,11 @@ $(VENV)/.installed: requirements.txt requirements-dev.txt
 run: $(VENV)/.installed
 	@$(BIN)/python client.py $(if $(DURATION),--duration $(DURATION)) & \
 	$(BIN)/python server.py --once $(if $(DURATION),--duration $(DURATION)); status=$$?; wait; exit $$status
+
+demo: $(VENV)/.installed
+	@$(BIN)/python server.py --once & \
+	$(BIN)/python client.py --view none --record demo.mp4 --duration 15; status=$$?; wait; exit $$status
+	$(BIN)/python tools/animate.py demo.mp4 docs/demo.webp
 
 test: $(VENV)/.installed
 	$(BIN)/pytest

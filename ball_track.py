@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -243,6 +242,8 @@ def _half_chord(t: Floats, radius: float) -> Floats:
 
 # --- Finding -------------------------------------------------------------------------------------
 
+# OpenCV is imported where it is used: the server draws, finds nothing, and does without its 150 MB.
+
 
 def find(image: Image) -> Point | None:
     """Find the one ball on a black scene, whatever its colour.
@@ -282,6 +283,8 @@ def find(image: Image) -> Point | None:
 
 def _find_blob(seen: tuple[Image, Image, Image]) -> tuple[int, int, int, int] | None:
     """Return the box (left, top, right, bottom) around the one round blob, in chroma samples, or None."""
+    import cv2
+
     luma, u, v = seen
     differs: npt.NDArray[Any] = _difference(cv2.resize(luma, u.shape[::-1], interpolation=cv2.INTER_AREA), BLACK_YUV[0])
     for plane in (u, v):
@@ -311,6 +314,8 @@ def _find_blob(seen: tuple[Image, Image, Image]) -> tuple[int, int, int, int] | 
 
 def _difference(plane: npt.ArrayLike, level: int) -> Image:
     """Return by how much each sample differs from a level, uint8."""
+    import cv2
+
     return cv2.absdiff(plane, float(level))  # type: ignore[call-overload, no-any-return]  # its stub lacks scalars
 
 
@@ -336,6 +341,8 @@ def _fit_disc(patch: Image, black: int) -> _Fit | None:
     Returns:
         None where this plane does not tell the ball from black, or shows something that is no disc.
     """
+    import cv2
+
     level = patch.astype(np.float32) - black
     size = np.abs(level)
     peak = size.max()

@@ -11,6 +11,7 @@ lost a picture, asks for a key frame; it is one for all, and there are at most f
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from typing import NamedTuple
@@ -48,10 +49,14 @@ class SharedEncoder:
         film: what to encode.
         codec: one of CODECS.
         bitrate: bit / s.
+        on_encoded: called with the time (s) that each frame took.
     """
 
-    def __init__(self, film: Film, codec: str, bitrate: int) -> None:
+    def __init__(
+        self, film: Film, codec: str, bitrate: int, on_encoded: Callable[[float], None] = lambda _: None
+    ) -> None:
         self._film = film
+        self._on_encoded = on_encoded
         self._codec = create_codec(codec, film.scene.width, film.scene.height, film.scene.fps, bitrate)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
         self._kept: deque[Encoded] = deque(maxlen=KEPT)
@@ -90,7 +95,9 @@ class SharedEncoder:
             if key:
                 self._key_wanted, self._last_key = False, shot.drawn
             loop = asyncio.get_running_loop()
+            began = self._film.clock()
             data = await loop.run_in_executor(self._thread, encode, self._codec, shot.k, shot.image, key)
+            self._on_encoded(self._film.clock() - began)
             self._kept.append(Encoded(newest.number + 1 if newest else 0, shot, data, key))
         finally:
             self._encoding = None

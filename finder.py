@@ -18,22 +18,17 @@ import asyncio
 import contextlib
 import logging
 import math
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue
-from multiprocessing.shared_memory import SharedMemory
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Semaphore
 
 import cv2
-import numpy as np
 
-from ball_track import Image, Point, find, planes
+from ball_track import Image, Point, find
+from processes import SharedImage, context, end_with_parent, share, signals_blocked, wait_or_kill
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +36,6 @@ READY_TIMEOUT = 30.0  # s, for process_a to import OpenCV on a busy machine
 STOP_TIMEOUT = 1.0  # s, for process_a to end when it is asked to
 MAX_FAILED_STARTS = 3  # in a row, before the first frame
 RESTART_DELAY = 0.5  # s, after a start that failed
-
-context = multiprocessing.get_context("spawn")
 
 
 class FinderError(Exception):
@@ -69,7 +62,7 @@ def process_a(
         taken: released by the reader when it has read x, y and pts.
         wake: gets an empty message when process_a is ready, and one for each coordinate stored.
     """
-    _end_with_parent()
+    end_with_parent()
     cv2.setNumThreads(1)  # the other core has the codec to run
     wake.send_bytes(b"")
     while (item := frames.get()) is not None:
@@ -81,52 +74,6 @@ def process_a(
             x.value, y.value = point
             pts.value = stamp
         wake.send_bytes(b"")
-
-
-def _end_with_parent() -> None:
-    """End this process as soon as its parent is gone, however that ended."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-class SharedImage:
-    """An image in shared memory that pickles as its name: put in a Queue, it comes out as the array.
-
-    Only one image is current at a time: writing the next one, or closing, ends the validity of the last.
-    """
-
-    def __init__(self, shape: tuple[int, int]) -> None:
-        """Make room for an image of `shape`, (H * 3 / 2, W) uint8 I420."""
-        self._memory = SharedMemory(create=True, size=shape[0] * shape[1])
-        self.array: Image = np.ndarray(shape, np.uint8, buffer=self._memory.buf)
-
-    def __reduce__(self) -> tuple[Callable[..., Image], tuple[str, tuple[int, ...]]]:
-        return _attach, (self._memory.name, self.array.shape)
-
-    def close(self) -> None:
-        """Give the memory back."""
-        del self.array
-        self._memory.close()
-        self._memory.unlink()
-
-
-_attached: SharedMemory | None = None  # in process_a: the memory that the last frame came in
-
-
-def _attach(name: str, shape: tuple[int, ...]) -> Image:
-    """Return the array that a SharedImage holds, in the process that takes it out of the Queue."""
-    global _attached  # noqa: PLW0603  # unpickling has no other place to keep it
-    if _attached is None or _attached.name != name:
-        if _attached is not None:
-            _attached.close()
-        _attached = SharedMemory(name)
-    return np.ndarray(shape, np.uint8, buffer=_attached.buf)
 
 
 # --- In the main thread --------------------------------------------------------------------------
@@ -209,13 +156,7 @@ class Finder:
         if worker is None or not worker.ready or self._current is not None or self._waiting is None:
             return
         (pts, seen), self._waiting = self._waiting, None
-        height, width = seen[0].shape
-        shape = (height * 3 // 2, width)
-        if self._image is None or self._image.array.shape != shape:
-            self._free_image()
-            self._image = SharedImage(shape)
-        for mine, theirs in zip(planes(self._image.array), seen, strict=True):
-            mine[:] = theirs
+        self._image = share(seen, self._image)
         self._current = pts
         worker.frames.put((pts, self._image))
 
@@ -287,13 +228,7 @@ class Finder:
             with contextlib.suppress(ValueError):  # a queue that is closed already
                 worker.frames.put(None)
             worker.taken.release()
-            ended = asyncio.Event()
-            self._loop.add_reader(worker.process.sentinel, ended.set)
-            try:
-                async with asyncio.timeout(STOP_TIMEOUT):
-                    await ended.wait()
-            except TimeoutError:
-                worker.process.kill()
+            await wait_or_kill(worker.process, STOP_TIMEOUT)
             self._drop_worker()
         self._free_image()
         self._waiting = None
@@ -320,7 +255,7 @@ class _Worker:
             name="process_a",
             daemon=True,
         )
-        with _signals_blocked():
+        with signals_blocked():
             self.process.start()
         theirs.close()  # ours is the reading end: it ends when the process does
 
@@ -332,16 +267,3 @@ class _Worker:
         self.wake.close()
         self.frames.close()
         self.frames.cancel_join_thread()
-
-
-@contextlib.contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Block SIGINT and SIGTERM, which a child inherits: when it ends is for its parent to say.
-
-    A Ctrl-C goes to the whole group of processes, and would end process_a in the middle of its imports.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -8,7 +8,8 @@ that it received; the server finds out which frame that is (see matching.py).
                             {"type": "missed", "pts": ticks}                    looked at, no ball in it
                             {"type": "skipped", "pts": ticks}                   passed over to stay current
                             {"type": "restarted"}                               process_a died and is back
-    scores         server   {"type": "score", "pts": ticks, "error_px": px or null, "latency_ms": ms}
+    scores         server   {"type": "score", "pts": ticks, "error_px": px or null, "latency_ms": ms,
+                             "scored": frames, "lost": frames}                  what came of it, and so far
 
 A tick is 1 / 90000 s. `parse` believes nothing: size, JSON, type, fields and ranges are checked.
 """
@@ -53,11 +54,16 @@ class Restarted(NamedTuple):
 
 
 class Score(NamedTuple):
-    """What the server made of the report for `pts` (ticks): error in px (None: truth unknown), latency in ms."""
+    """What the server made of the report for `pts` (ticks): error in px (None: truth unknown), latency in ms.
+
+    scored, lost: how many of the client's frames have ended in these states so far.
+    """
 
     pts: int
     error_px: float | None
     latency_ms: float
+    scored: int
+    lost: int
 
 
 Message = Found | Missed | Skipped | Restarted | Score
@@ -122,7 +128,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _checked(field: str, value: object) -> float | None:
-    """Return a field's value as its message wants it: pts an int, all others finite floats or null.
+    """Return a field's value as its message wants it: pts and counts ints, all others finite floats or null.
 
     Raises:
         MessageError: it has the wrong type, or is out of range.
@@ -131,9 +137,9 @@ def _checked(field: str, value: object) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise MessageError(f"{field} is not a number")
-    if field == "pts":
+    if field in ("pts", "scored", "lost"):
         if not isinstance(value, int) or not -MAX_TICKS <= value < MAX_TICKS:
-            raise MessageError("pts is not a 64-bit integer")
+            raise MessageError(f"{field} is not a 64-bit integer")
         return value
     try:
         number = float(value)

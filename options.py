@@ -1,11 +1,17 @@
 """Command-line options that both programs spell in the same way."""
 
 import argparse
+import json
 import logging
 import math
 import re
 import sys
+from datetime import UTC, datetime
 from typing import Any, NoReturn
+
+
+class ListenError(Exception):
+    """An option names an address that cannot be listened at."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,13 +43,33 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--duration", type=seconds, metavar="SECONDS", help="end after so many seconds (none: until stopped)"
     )
+    parser.add_argument("--log-format", choices=["text", "json"], default="text", help="of the log on stderr (text)")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="log more; twice: everything")
 
 
-def configure_logging(verbose: int) -> None:
-    """Log to stderr: warnings, with -v what happens, with -vv everything."""
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+def configure_logging(args: argparse.Namespace) -> None:
+    """Log to stderr: warnings, with -v what happens, with -vv everything; as lines of text or of JSON."""
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(args.verbose, 2)]
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if args.log_format == "json":
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(JsonFormatter())
+
+
+class JsonFormatter(logging.Formatter):
+    """Makes each record one line of JSON: time (ISO 8601, UTC), level, logger, message, and the traceback if any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's line."""
+        fields = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
 
 
 def port(text: str) -> int:
@@ -55,6 +81,22 @@ def port(text: str) -> int:
     if re.fullmatch(r"\d{1,5}", text, re.ASCII) is None or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r}: must be a port, 1 to 65535")
     return int(text)
+
+
+def address(text: str) -> tuple[str, int]:
+    """Return host and TCP port from HOST:PORT; an IPv6 address stands in brackets.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not of that form.
+
+    >>> address("127.0.0.1:8080"), address("[::1]:8080")
+    (('127.0.0.1', 8080), ('::1', 8080))
+    """
+    host, _, number = text.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not bare or (":" in bare and bare == host):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be HOST:PORT, such as 127.0.0.1:8080")
+    return bare, port(number)
 
 
 def seconds(text: str) -> float:

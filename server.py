@@ -15,7 +15,8 @@ import logging
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import VIDEO_TIME_BASE, MediaStreamError
 from av import Packet, VideoFrame
 
+import health
 import options
 from ball_track import COLORS, Scene
 from datachannel import ChannelOffer
@@ -167,7 +169,9 @@ class Session:
         """Free everything, and close the account for the reason `end`."""
         self._track.stop()
         await self._link.close()
-        self.ledger.close(end)
+        for frame in self.ledger.close(end):
+            if frame.state is State.SCORED:
+                self._server.on_scored(self, frame)
         self._server.on_left(self)
 
     async def _drain(self) -> None:
@@ -194,7 +198,11 @@ class Session:
             if frame.state is State.SCORED:
                 assert frame.reported is not None
                 assert frame.latency_ms is not None
-                self._link.send(encode(ScoreMessage(frame.reported, frame.error_px, frame.latency_ms)))
+                counts = self.ledger.score.frames
+                score = ScoreMessage(
+                    frame.reported, frame.error_px, frame.latency_ms, counts[State.SCORED], counts[State.LOST]
+                )
+                self._link.send(encode(score))
                 self._server.on_scored(self, frame)
         self._settled.set()
 
@@ -210,8 +218,10 @@ class Server:
     def __init__(self, args: argparse.Namespace, scene: Scene) -> None:
         self.args = args
         self.film = Film(scene)
-        self.encoder = create_encoder(self.film, args)
+        self.metrics = health.ServerMetrics(self._scores, lambda: len(self._sessions))
+        self.encoder = create_encoder(self.film, args, self.metrics.on_encoded)
         self.stop = asyncio.Event()
+        self._listening = False
         self._terminal = Terminal(args.print, self.score)
         self._csv = LedgerFile(args.csv) if args.csv else None
         self._numbers = itertools.count(1)
@@ -224,18 +234,22 @@ class Server:
 
         Raises:
             OSError: the port cannot be had.
+            options.ListenError: nor can the one to be watched at.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop.set)
         host, port = self.args.signaling_host, self.args.signaling_port
-        async with listen(host, port, lambda signaling: Session(next(self._numbers), self, signaling)):
+        watched = health.serve(self.args.http, lambda: self._listening, self.metrics.registry)
+        async with watched, listen(host, port, lambda signaling: Session(next(self._numbers), self, signaling)):
+            self._listening = True
             self._terminal.say(f"filming at {host}:{port}; stop with Ctrl-C")
             printing = asyncio.create_task(self._terminal.run())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.args.duration):
                     await self.stop.wait()
             self.stop.set()
+            self._listening = False
         printing.cancel()
         await asyncio.wait([printing])
         if self.encoder is not None:
@@ -244,7 +258,11 @@ class Server:
 
     def score(self) -> Score:
         """Return the counts and figures of all clients together, as of now."""
-        return total((self._ended, *(session.ledger.score for session in self._sessions)))
+        return total(self._scores())
+
+    def _scores(self) -> tuple[Score, ...]:
+        """Return the score of the clients that have left, and that of each one that has not."""
+        return self._ended, *(session.ledger.score for session in self._sessions)
 
     def on_joined(self, session: Session) -> None:
         """Take note of a client that is ready for the film."""
@@ -253,6 +271,7 @@ class Server:
 
     def on_scored(self, session: Session, frame: Frame) -> None:
         """Show a coordinate that was scored."""
+        self.metrics.on_scored(frame)
         self._terminal.coordinate(session.number, frame)
 
     def on_frame_left(self, session: Session, frame: Frame) -> None:
@@ -294,11 +313,13 @@ class Server:
         return 0 if good else 1
 
 
-def create_encoder(film: Film, args: argparse.Namespace) -> SharedEncoder | ImageEncoder | None:
+def create_encoder(
+    film: Film, args: argparse.Namespace, on_encoded: Callable[[float], None]
+) -> SharedEncoder | ImageEncoder | None:
     """Return what encodes the film for all clients; None where aiortc does it for each."""
     if args.transport != "media":
-        return ImageEncoder(film, args.quality)
-    return SharedEncoder(film, args.codec, args.bitrate) if args.encoder == "shared" else None
+        return ImageEncoder(film, args.quality, on_encoded)
+    return SharedEncoder(film, args.codec, args.bitrate, on_encoded) if args.encoder == "shared" else None
 
 
 # --- The command line ----------------------------------------------------------------------------
@@ -387,8 +408,16 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
     parser.add_argument("--once", action="store_true", help="end after the first client")
     parser.add_argument("--print", choices=MODES, default="auto", help="what to print (auto)")
     parser.add_argument("--summary", type=Path, metavar="FILE.json", help="write the figures to a file at the end")
+    parser.add_argument(
+        "--http",
+        type=options.address,
+        metavar="HOST:PORT",
+        help="be watched there: /healthz, /readyz, /metrics (nowhere)",
+    )
     parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="write every frame to a file")
     args = parser.parse_args(argv)
+    if args.transport != "media" and find_spec("cv2") is None:
+        parser.error(f"argument --transport: {args.transport} needs OpenCV, which is not installed here")
     try:
         width, height = args.size
         scene = Scene(
@@ -402,13 +431,16 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the server; return the exit status: 0 a normal end, 1 it could not do its job, 2 wrong usage."""
     args, scene = parse_args(argv)
-    options.configure_logging(args.verbose)
+    options.configure_logging(args)
 
     async def run() -> int:
         return await Server(args, scene).run()
 
     try:
         return asyncio.run(run())
+    except options.ListenError as error:
+        print(f"server.py: error: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
         address = f"--signaling-host {args.signaling_host} --signaling-port {args.signaling_port}"
         print(f"server.py: error: {address}: cannot listen there: {error.strerror or error}", file=sys.stderr)
