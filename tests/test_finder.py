@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 
 import finder
+import processes
 import workers
 from ball_track import Image, Point, Scene, blank, draw, planes
-from finder import Finder, FinderError, SharedImage, context, process_a
+from finder import Finder, FinderError, process_a
+from processes import SharedImage, context
 
 TOP = Path(finder.__file__).parent
 DEADLINE = 60.0  # s; everything is over in a moment, but on a busy machine
@@ -347,7 +349,7 @@ def test_shared_image_pickles_as_its_name() -> None:
         assert seen[5, 5] == shared.array[5, 5]
         del seen
     finally:
-        if finder._attached is not None:
-            finder._attached.close()
-            finder._attached = None
+        if processes._attached is not None:
+            processes._attached.close()
+            processes._attached = None
         shared.close()

@@ -250,7 +250,7 @@ def test_report_figures_are_those_of_the_very_frame() -> None:
 def test_report_refuses_what_a_client_does_not_say() -> None:
     """A client that gives itself a score is not believed."""
     with pytest.raises(ValueError, match="Score"):
-        Ledger(still).report(ScoreMessage(1, 0.0, 0.0), 0.0)
+        Ledger(still).report(ScoreMessage(1, 0.0, 0.0, 0, 0), 0.0)
 
 
 def test_report_survives_any_pts() -> None:
