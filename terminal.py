@@ -19,7 +19,8 @@ from scoring import Frame, Score, State
 
 MODES = ("auto", "live", "second", "every")
 REFRESH_S = {"live": 0.25, "second": 1.0}
-NEWEST = 8  # coordinates that the panel shows
+NEWEST = 8  # coordinates that the panel shows, where there is room for them
+PANEL_LINES = 20  # of the panel, besides the coordinates; rich cuts off what does not fit
 
 FIGURES = (("error", "error_px", "px"), ("latency", "latency_ms", "ms"), ("live error", "live_error_px", "px"))
 
@@ -79,7 +80,8 @@ class Terminal:
         table = Table(title="newest coordinates", title_justify="left")
         for heading in ("client", "k", "x", "y", "true x", "true y", "error px", "latency ms"):
             table.add_column(heading, justify="right", min_width=7)
-        for client, frame in self._newest:
+        rows = max(1, min(NEWEST, self._console.height - PANEL_LINES))
+        for client, frame in list(self._newest)[-rows:]:
             assert frame.found is not None
             numbers = (*frame.found, *frame.truth, frame.error_px, frame.latency_ms)
             table.add_row(str(client), str(frame.k), *(format_number(number) for number in numbers))
