@@ -138,8 +138,8 @@ def _checked(field: str, value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise MessageError(f"{field} is not a number")
     if field in ("pts", "scored", "lost"):
-        if not isinstance(value, int) or not -MAX_TICKS <= value < MAX_TICKS:
-            raise MessageError(f"{field} is not a 64-bit integer")
+        if not isinstance(value, int) or not (-MAX_TICKS if field == "pts" else 0) <= value < MAX_TICKS:
+            raise MessageError(f"{field} is not a 64-bit integer, or a count below 0")
         return value
     try:
         number = float(value)

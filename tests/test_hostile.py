@@ -36,7 +36,7 @@ BAD_MESSAGES: list[str | bytes] = [
     "__import__('os').abort()",
     '{"type": null}',
     '{"type": "score"}',
-    '{"type": "score", "pts": 1, "error_px": 0, "latency_ms": 0}',
+    '{"type": "score", "pts": 1, "error_px": 0, "latency_ms": 0, "scored": 0, "lost": 0}',
     '{"type": "found"}',
     '{"type": "found", "pts": 1, "x": NaN, "y": 0}',
     '{"type": "found", "pts": 1, "x": 1e999, "y": 0}',

@@ -25,6 +25,7 @@ from messages import (
 )
 
 ticks = st.integers(-MAX_TICKS, MAX_TICKS - 1)
+counts = st.integers(0, MAX_TICKS - 1)
 pixels = st.floats(-MAX_PIXELS, MAX_PIXELS)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 messages: st.SearchStrategy[Message] = st.one_of(
@@ -32,7 +33,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Missed, ticks),
     st.builds(Skipped, ticks),
     st.just(Restarted()),
-    st.builds(Score, ticks, finite | st.none(), finite),
+    st.builds(Score, ticks, finite | st.none(), finite, counts, counts),
 )
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -80,7 +81,7 @@ def test_parse_takes_no_other_json(value: Any) -> None:
 @given(st.sampled_from(sorted(KINDS)), st.data())
 def test_parse_checks_every_field(name: str, data: st.DataObject) -> None:
     """A message is refused if one of its fields is anything but a number in range."""
-    good = {"pts": 1, "x": 2.0, "y": 3.0, "error_px": 0.1, "latency_ms": 5.0}
+    good = {"pts": 1, "x": 2.0, "y": 3.0, "error_px": 0.1, "latency_ms": 5.0, "scored": 7, "lost": 0}
     fields: dict[str, Any] = {field: good[field] for field in KINDS[name]._fields}
     parse(json.dumps({"type": name, **fields}))
     field = data.draw(st.sampled_from([*fields, "type"]))
@@ -127,7 +128,15 @@ def test_parse_refuses_a_score_that_is_no_number(value: str) -> None:
     """The server's figures are checked as the client's are."""
     for fields in (f'"error_px": {value}, "latency_ms": 1', f'"error_px": 1, "latency_ms": {value}'):
         with pytest.raises(MessageError):
-            parse(f'{{"type": "score", "pts": 1, {fields}}}')
+            parse(f'{{"type": "score", "pts": 1, {fields}, "scored": 1, "lost": 0}}')
+
+
+@pytest.mark.parametrize("value", ["-1", "1.0", "true", "null", str(MAX_TICKS)])
+def test_parse_refuses_a_count_that_is_none(value: str) -> None:
+    """Counts of frames are whole numbers from 0 on."""
+    for counts in (f'"scored": {value}, "lost": 0', f'"scored": 0, "lost": {value}'):
+        with pytest.raises(MessageError):
+            parse(f'{{"type": "score", "pts": 1, "error_px": 0, "latency_ms": 0, {counts}}}')
 
 
 @pytest.mark.parametrize(
