@@ -142,7 +142,7 @@ def fold(along: float, low: float, high: float) -> float:
         low, high: the walls, low <= high.
 
     >>> [fold(x, 0, 10) for x in (-3, 4, 12, 25)]
-    [3.0, 4.0, 8.0, 5.0]
+    [3, 4, 8, 5]
     """
     span = high - low
     if span <= 0:
