@@ -21,7 +21,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
 from ball_track import Image
-from film import Film, Shot
+from film import Footage, Shot
 
 CODECS = ("vp8", "h264")
 DEFAULT_BITRATE = 500_000  # bit / s
@@ -53,11 +53,11 @@ class SharedEncoder:
     """
 
     def __init__(
-        self, film: Film, codec: str, bitrate: int, on_encoded: Callable[[float], None] = lambda _: None
+        self, film: Footage, codec: str, bitrate: int, on_encoded: Callable[[float], None] = lambda _: None
     ) -> None:
         self._film = film
         self._on_encoded = on_encoded
-        self._codec = create_codec(codec, film.scene.width, film.scene.height, film.scene.fps, bitrate)
+        self._codec = create_codec(codec, film.width, film.height, film.fps, bitrate)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
         self._kept: deque[Encoded] = deque(maxlen=KEPT)
         self._encoding: asyncio.Task[None] | None = None

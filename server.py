@@ -26,10 +26,10 @@ from av import Packet, VideoFrame
 
 import health
 import options
-from ball_track import COLORS, Scene
+from ball_track import COLORS, Point, Scene
 from datachannel import ChannelOffer
 from encoder import CODECS, DEFAULT_BITRATE, SharedEncoder
-from film import Film
+from film import Film, Footage
 from images import DEFAULT_QUALITY, PNG, ImageEncoder
 from media import MediaOffer
 from messages import Score as ScoreMessage
@@ -37,12 +37,14 @@ from messages import encode, parse
 from peer import AcceptedSignaling, End, listen, unless
 from records import LedgerFile, write_summary
 from scoring import Frame, Ledger, Score, State, total
+from sources import SourceError, SourceFilm, camera_of, read_truth
 from tcp import TcpOffer
 from terminal import MODES, Terminal
 from transports import Link
 
 logger = logging.getLogger(__name__)
 
+BALL = "ball"  # the source that is drawn
 DRAIN_TIMEOUT = 0.5  # s at the end for the reports of frames that are still on their way
 
 
@@ -57,7 +59,7 @@ class BallVideoTrack(MediaStreamTrack):
 
     kind = "video"
 
-    def __init__(self, film: Film, ledger: Ledger, encoder: SharedEncoder | ImageEncoder | None) -> None:
+    def __init__(self, film: Footage, ledger: Ledger, encoder: SharedEncoder | ImageEncoder | None) -> None:
         super().__init__()
         self._film = film
         self._ledger = ledger
@@ -127,7 +129,7 @@ class Session:
         self.ledger = Ledger(server.film.where, lambda frame: server.on_frame_left(self, frame))
         self._server = server
         self._settled = asyncio.Event()  # set at every report, for the drain
-        self._allowance = Allowance(server.film.scene.fps)
+        self._allowance = Allowance(server.film.fps)
         self._track = BallVideoTrack(server.film, self.ledger, server.encoder)
         self._link = self._create_link(signaling, server.args)
 
@@ -212,12 +214,12 @@ class Server:
 
     Args:
         args: the command line's.
-        scene: what to film.
+        film: what the clients get to see.
     """
 
-    def __init__(self, args: argparse.Namespace, scene: Scene) -> None:
+    def __init__(self, args: argparse.Namespace, film: Footage) -> None:
         self.args = args
-        self.film = Film(scene)
+        self.film = film
         self.metrics = health.ServerMetrics(self._scores, lambda: len(self._sessions))
         self.encoder = create_encoder(self.film, args, self.metrics.on_encoded)
         self.stop = asyncio.Event()
@@ -293,11 +295,10 @@ class Server:
 
     def _facts(self) -> dict[str, str]:
         """Return what the summaries say of the film."""
-        scene = self.film.scene
         codec = self.args.codec
         if self.args.transport != "media":
             codec = "png" if self.args.quality is PNG else "jpeg"
-        return {"size": f"{scene.width}x{scene.height}", "transport": self.args.transport, "codec": codec}
+        return {"size": f"{self.film.width}x{self.film.height}", "transport": self.args.transport, "codec": codec}
 
     def _close(self) -> int:
         """Print and write what is left to be told; return the exit status."""
@@ -314,7 +315,7 @@ class Server:
 
 
 def create_encoder(
-    film: Film, args: argparse.Namespace, on_encoded: Callable[[float], None]
+    film: Footage, args: argparse.Namespace, on_encoded: Callable[[float], None]
 ) -> SharedEncoder | ImageEncoder | None:
     """Return what encodes the film for all clients; None where aiortc does it for each."""
     if args.transport != "media":
@@ -377,6 +378,20 @@ def quality(text: str) -> int | None:
     return int(text)
 
 
+def truth(text: str) -> dict[int, Point]:
+    """Return where the ball is in each frame of a video file, read from a CSV; see sources.read_truth.
+
+    Raises:
+        argparse.ArgumentTypeError: it cannot be read, or is none.
+    """
+    try:
+        return read_truth(Path(text))
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error.strerror}") from None
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+
+
 def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, Scene]:
     """Return the options and the scene that they describe; exit with status 2 if they are wrong."""
     parser = options.Parser(description="Film a bouncing ball and keep the score of who finds it.")
@@ -388,6 +403,15 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
     parser.add_argument("--speed", type=float, default=scene.speed, metavar="N", help="the ball's, px a second (240)")
     parser.add_argument("--color", type=color, default=scene.color, help="the ball's, a name or RRGGBB (white)")
     parser.add_argument("--seed", type=int, default=scene.seed, metavar="N", help="chooses the ball's path (0)")
+    parser.add_argument(
+        "--source",
+        default=BALL,
+        metavar="ball|CAMERA|FILE",
+        help="what to film: the drawn ball, a camera such as 0 or /dev/video0, or a video file, again and again (ball)",
+    )
+    parser.add_argument(
+        "--truth", type=truth, metavar="FILE.csv", help="where the ball is in the file: frame, x, y in px (unknown)"
+    )
     parser.add_argument("--codec", choices=CODECS, default="vp8", help="of the video (vp8)")
     parser.add_argument(
         "--bitrate", type=bitrate, default=DEFAULT_BITRATE, metavar="BIT/S", help="of the video, such as 500k (500k)"
@@ -418,6 +442,8 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
     args = parser.parse_args(argv)
     if args.transport != "media" and find_spec("cv2") is None:
         parser.error(f"argument --transport: {args.transport} needs OpenCV, which is not installed here")
+    if args.truth is not None and (args.source == BALL or camera_of(args.source) is not None):
+        parser.error("argument --truth: goes with a video file as --source")
     try:
         width, height = args.size
         scene = Scene(
@@ -434,12 +460,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.configure_logging(args)
 
     async def run() -> int:
-        return await Server(args, scene).run()
+        if args.source == BALL:
+            return await Server(args, Film(scene)).run()
+        async with SourceFilm(args.source, args.size, args.fps, args.truth) as film:
+            return await Server(args, film).run()
 
     try:
         return asyncio.run(run())
     except options.ListenError as error:
         print(f"server.py: error: {error}", file=sys.stderr)
+        return 1
+    except SourceError as error:
+        print(f"server.py: error: --source {args.source}: {error}", file=sys.stderr)
         return 1
     except OSError as error:
         address = f"--signaling-host {args.signaling_host} --signaling-port {args.signaling_port}"

@@ -83,7 +83,7 @@ class Terminal:
         rows = max(1, min(NEWEST, self._console.height - PANEL_LINES))
         for client, frame in list(self._newest)[-rows:]:
             assert frame.found is not None
-            numbers = (*frame.found, *frame.truth, frame.error_px, frame.latency_ms)
+            numbers = (*frame.found, *(frame.truth or (None, None)), frame.error_px, frame.latency_ms)
             table.add_row(str(client), str(frame.k), *(format_number(number) for number in numbers))
         return table
 
@@ -96,9 +96,10 @@ class Terminal:
 def describe(client: int, frame: Frame) -> str:
     """Return a scored frame as one line."""
     assert frame.found is not None
+    true_x, true_y = frame.truth or (None, None)
     return (
         f"client {client}  k {frame.k}  x {frame.found.x:.3f}  y {frame.found.y:.3f}"
-        f"  true x {frame.truth.x:.3f}  true y {frame.truth.y:.3f}"
+        f"  true x {format_number(true_x)}  true y {format_number(true_y)}"
         f"  error {format_number(frame.error_px)} px  latency {format_number(frame.latency_ms)} ms"
     )
 
@@ -106,7 +107,13 @@ def describe(client: int, frame: Frame) -> str:
 def counts(score: Score) -> str:
     """Return the counts of frames as one line."""
     names = ("sent", State.SCORED, State.MISSED, State.SKIPPED, State.LOST)
-    return "  ".join(f"{name} {score.frames[name]}" for name in names)
+    judged = bool(score.error_px.count) or not score.frames[State.SCORED]
+    return "  ".join(f"{name_of(name, judged)} {score.frames[name]}" for name in names)
+
+
+def name_of(state: str, judged: bool) -> str:
+    """Return what a state is called: where no truth is known to judge by, scored frames are just found."""
+    return "found" if state == State.SCORED and not judged else state
 
 
 def format_number(number: float | None) -> str:
@@ -118,8 +125,11 @@ def summary_tables(summary: dict[str, Any]) -> tuple[Table, Table]:
     """Return a summary as tables: what became of the frames, and the three figures."""
     frames = summary["frames"]
     states = [str(state) for state in State if state is not State.OPEN]
-    became = Table(title="frames sent = " + " + ".join(states), title_justify="left")
-    for name in ("sent", *states, "unmatched", "rejected"):
+    judged = summary["error_px"] is not None or not frames[State.SCORED]
+    names = [name_of(state, judged) for state in states]
+    title = "frames sent = " + " + ".join(names)
+    became = Table(title=title if judged else f"{title}; no truth is known, so no error", title_justify="left")
+    for name in ("sent", *names, "unmatched", "rejected"):
         became.add_column(name, justify="right")
     became.add_row(
         str(frames["sent"]), *(str(frames[s]) for s in states), str(frames["unmatched"]), str(summary["rejected"])
