@@ -3,6 +3,7 @@
 # make test                every test that this machine can run
 # make netlab              server and client through a bad network, a table (needs root)
 # make soak [MINUTES=10]   memory over time, a table
+# make bench [BENCH=--quick]  what the loop costs, tables and plots in bench/; its options: bench.py --help
 # make lint                style and types
 PYTHON ?= python3
 VENV := .venv
@@ -10,8 +11,9 @@ BIN := $(VENV)/bin
 
 SECONDS ?= 20
 MINUTES ?= 10
+BENCH ?=
 
-.PHONY: run demo test netlab soak lint format clean
+.PHONY: run demo test netlab soak bench lint format clean
 
 $(VENV)/.installed: requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +37,9 @@ netlab: $(VENV)/.installed
 
 soak: $(VENV)/.installed
 	$(BIN)/python tools/soak.py --minutes $(MINUTES)
+
+bench: $(VENV)/.installed
+	$(BIN)/python bench.py $(BENCH)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
