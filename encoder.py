@@ -126,7 +126,7 @@ def create_codec(name: str, width: int, height: int, fps: float, bitrate: int) -
             "static-thresh": "1",
             "minrate": str(bitrate),  # equal to maxrate: constant bit rate
             "maxrate": str(bitrate),
-            "bufsize": str(bitrate),
+            "bufsize": str(4 * bitrate),  # room for a key frame that is sharp at once
             "undershoot-pct": "100",
             "overshoot-pct": "15",
         },
@@ -149,8 +149,9 @@ def create_codec(name: str, width: int, height: int, fps: float, bitrate: int) -
     codec.max_b_frames = 0
     codec.thread_count = 1  # one slice, one partition: nothing to wait for
     if name == "vp8":
-        codec.qmin, codec.qmax = 2, 56
+        codec.qmin, codec.qmax = 0, 56  # with aiortc's 2, what little is left of the motion is rounded away
     codec.options = options
+    codec.open()  # now, and not in the first frame
     return codec
 
 
