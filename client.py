@@ -260,7 +260,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the client; return the exit status: 0 a normal end, 1 it could not do its job, 2 wrong usage."""
     args = parse_args(argv)
-    options.configure_logging(args)
+    options.configure_logging(args.verbose, args.log_format)
 
     async def run() -> int:
         return await Client(args).run()

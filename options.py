@@ -47,11 +47,11 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-v", "--verbose", action="count", default=0, help="log more; twice: everything")
 
 
-def configure_logging(args: argparse.Namespace) -> None:
+def configure_logging(verbose: int, log_format: str = "text") -> None:
     """Log to stderr: warnings, with -v what happens, with -vv everything; as lines of text or of JSON."""
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(args.verbose, 2)]
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if args.log_format == "json":
+    if log_format == "json":
         for handler in logging.getLogger().handlers:
             handler.setFormatter(JsonFormatter())
 

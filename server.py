@@ -457,7 +457,7 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the server; return the exit status: 0 a normal end, 1 it could not do its job, 2 wrong usage."""
     args, scene = parse_args(argv)
-    options.configure_logging(args)
+    options.configure_logging(args.verbose, args.log_format)
 
     async def run() -> int:
         if args.source == BALL:

@@ -133,7 +133,7 @@ def test_configure_logging_shows_more_when_asked(
     before = root.level
     monkeypatch.setattr(root, "handlers", [])
     try:
-        options.configure_logging(argparse.Namespace(verbose=verbose, log_format="text"))
+        options.configure_logging(verbose)
         assert root.level == level
         logging.getLogger("ball").warning("watch %s", "out")
     finally:

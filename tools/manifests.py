@@ -58,14 +58,15 @@ def containers(item: Object) -> list[Object]:
     return found
 
 
-def amount(quantity: str) -> float:
+def amount(quantity: str | int) -> float:
     """Return a quantity of Kubernetes as a number.
 
-    >>> amount("250m"), amount("2"), amount("64Mi")
+    >>> amount("250m"), amount(2), amount("64Mi")
     (0.25, 2.0, 67108864.0)
     """
-    digits = quantity.rstrip("kMGim")
-    return float(digits) * UNITS[quantity[len(digits) :]]
+    text = str(quantity)
+    digits = text.rstrip("kMGim")
+    return float(digits) * UNITS[text[len(digits) :]]
 
 
 # --- Findings ------------------------------------------------------------------------------------
