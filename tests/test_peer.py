@@ -176,8 +176,8 @@ async def test_dial_does_not_wait_for_an_address_that_does_not_answer(caplog: py
         silent.bind(("127.0.0.1", 0))
         silent.listen(0)
         queued.connect(silent.getsockname())  # its queue is full now: Linux drops what would connect
+        host, port = silent.getsockname()
         with pytest.raises(PeerError, match="no answer"):
-            host, port = silent.getsockname()
             await peer.dial(host, port, 1.5 * peer.ATTEMPT_TIMEOUT)
     assert caplog.text.count("no answer") == 2
 
