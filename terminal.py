@@ -6,6 +6,7 @@ every   one line for each coordinate
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -38,6 +39,7 @@ class Terminal:
         self._mode = mode if mode != "auto" else "live" if self._console.is_terminal else "second"
         self._score = score
         self._newest: deque[tuple[int, Frame]] = deque(maxlen=NEWEST)
+        self._arrived = asyncio.Event()  # a coordinate, since it was last cleared
         self._live: Live | None = None
 
     def say(self, text: str) -> None:
@@ -47,6 +49,7 @@ class Terminal:
     def coordinate(self, client: int, frame: Frame) -> None:
         """Take note of a frame that was scored."""
         self._newest.append((client, frame))
+        self._arrived.set()
         if self._mode == "every":
             self._console.print(Text(describe(client, frame)))
 
@@ -61,6 +64,11 @@ class Terminal:
         try:
             while True:
                 await asyncio.sleep(REFRESH_S[self._mode])
+                # the panel takes 10 ms of the event loop: the pause behind a coordinate is the time for it
+                self._arrived.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(REFRESH_S[self._mode]):
+                        await self._arrived.wait()
                 self._refresh()
         finally:
             if self._live is not None:
