@@ -25,6 +25,7 @@ needs Linux) in cores: 1 is one core busy all the time. Words:
 import argparse
 import contextlib
 import csv
+import itertools
 import json
 import os
 import platform
@@ -54,10 +55,11 @@ from tools.tracing import read_notes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parent
 WARM_UP = 1.0  # s, from when all clients get frames until measuring begins
-OVERHEAD = 5.0  # s that a run takes besides: starting, warming up, ending; an estimate
+OVERHEAD = 4.0  # s that a run takes besides: starting, warming up, ending; an estimate
 PATIENCE = 60.0  # s for a run to get going, or to end
 LIBRARIES = ("aiortc", "av", "opencv-python", "numpy")
 
@@ -405,7 +407,7 @@ class Table(NamedTuple):
     title: str
     columns: Sequence[Column]
     name: str
-    plot: "Callable[[Results, Axes], None]"
+    plot: "Callable[[Results, Figure], None]"
 
 
 class Part(NamedTuple):
@@ -424,34 +426,25 @@ CPU = tuple(Column(f"{name}, cores", f"{name} cpu", 3) for name in ("server", "c
 def latency_part() -> Part:
     """Return the part about latency and its steps."""
     cases: list[Case] = []
-    for codec in ("vp8", "h264"):
-        for encoder in ("shared", "aiortc"):
-            floor = f"floor: {codec} {encoder}"
-            ratios = (
-                Ratio("p50 / floor", "latency p50", floor, "latency p50"),
-                Ratio("p99 / floor", "latency p99", floor, "latency p50"),
-                Ratio("cpu / plain", "cpu", f"plain: {codec} aiortc stock", "cpu"),
-            )
-            server = ("--codec", codec, "--encoder", encoder)
-            quick = codec == "vp8"
-            for buffer in ("marker", "stock"):
-                cases.append(
-                    Loop(
-                        f"{codec} {encoder} {buffer}",
-                        ratios,
-                        quick and (encoder, buffer) in {("shared", "marker"), ("aiortc", "stock")},
-                        server,
-                        ("--jitter-buffer", buffer),
-                    )
-                )
-                if buffer == "marker" or encoder == "aiortc":
-                    traced = f"traced: {codec} {encoder} {buffer}"
-                    client = ("--jitter-buffer", buffer)
-                    shown = quick and encoder == "shared"
-                    cases.append(Loop(traced, (), shown, server, client, wrapper="tools.tracing"))
-            cases.append(Floor(floor, (), quick and encoder == "shared", codec, encoder))
-        server, client = ("--codec", codec, "--encoder", "aiortc"), ("--jitter-buffer", "stock")
-        cases.append(Loop(f"plain: {codec} aiortc stock", ratios, quick, server, client, wrapper="tools.plain"))
+    for codec, encoder in itertools.product(("vp8", "h264"), ("shared", "aiortc")):
+        what = f"{codec} {encoder}"
+        plain, floor = f"plain: {codec} aiortc stock", f"floor: {what}"
+        ratios = (
+            Ratio("p50 / floor", "latency p50", floor, "latency p50"),
+            Ratio("p99 / floor", "latency p99", floor, "latency p50"),
+            Ratio("cpu / plain", "cpu", plain, "cpu"),
+        )
+        server = ("--codec", codec, "--encoder", encoder)
+        marker, stock = (("--jitter-buffer", buffer) for buffer in ("marker", "stock"))
+        quick = what == "vp8 shared"
+        cases += [
+            Loop(f"{what} marker", ratios, quick, server, marker),
+            Loop(f"{what} stock", ratios, what == "vp8 aiortc", server, stock),
+            Loop(f"traced: {what} marker", (), quick, server, marker, wrapper="tools.tracing"),
+            Floor(floor, (), quick, codec, encoder),
+        ]
+        if encoder == "aiortc":
+            cases.append(Loop(plain, ratios, codec == "vp8", server, stock, wrapper="tools.plain"))
     columns = (
         *LATENCY,
         Column("p50 / floor", "p50 / floor", 2),
@@ -516,19 +509,26 @@ def scale_part() -> Part:
 
 def size_part() -> Part:
     """Return the part about large pictures at high rates."""
-    bitrates = {("640x480", 30): "500k", ("640x480", 60): "1M", ("1280x720", 30): "1500k", ("1280x720", 60): "2500k"}
-    bitrates |= {("1920x1080", 30): "3M", ("1920x1080", 60): "5M"}
+    bitrates = {  # kbit/s
+        ("640x480", 30): 500,
+        ("640x480", 60): 1000,
+        ("1280x720", 30): 1500,
+        ("1280x720", 60): 2500,
+        ("1920x1080", 30): 3000,
+        ("1920x1080", 60): 5000,
+    }
     cases = [
         Loop(
             f"{size} {fps} {codec}",
             quick=codec == "vp8" and (size, fps) in {("1280x720", 60), ("1920x1080", 30), ("1920x1080", 60)},
-            server=("--size", size, "--bitrate", bitrate, "--codec", codec),
+            server=("--size", size, "--bitrate", f"{bitrate}k", "--codec", codec),
             fps=fps,
         )
         for codec in ("vp8", "h264")
         for (size, fps), bitrate in bitrates.items()
     ]
-    title = "Sizes and frame rates, at " + ", ".join(f"{rate}bit/s ({s} {fps})" for (s, fps), rate in bitrates.items())
+    rates = ", ".join(f"{bitrate} for {size} {fps}" for (size, fps), bitrate in bitrates.items())
+    title = f"Sizes and frame rates; the bit rates are, in kbit/s, {rates}"
     return Part(cases, (Table(title, (SCORED, *LATENCY, ERROR[0], *CPU), "size", plot_latency),))
 
 
@@ -654,29 +654,34 @@ def plot_quantiles(results: Results, axes: "Axes", figure: str, unit: str) -> No
     """Draw p50 to p99 of a figure for each case: a bar, and a line up to p99."""
     names = list(results)
     low, high = ([median(results[name], f"{figure} {share}") for name in names] for share in ("p50", "p99"))
-    axes.barh(names, low, color=["0.7" if name.startswith("floor") else "C0" for name in names])
+    colors = {"floor": "0.7", "plain": "C1"}
+    axes.barh(names, low, color=[colors.get(name.partition(":")[0], "C0") for name in names])
     axes.hlines(names, low, high, color="0.3")
     axes.plot(high, names, "|", color="0.3", markersize=8)
-    for name, value in zip(names, low, strict=True):
-        axes.annotate(f"{value:.3g}", (value, name), xytext=(-3, 0), textcoords="offset points", va="center",
-                      ha="right", color="white", fontsize=8)  # fmt: skip
+    for name, p50, p99 in zip(names, low, high, strict=True):
+        text = f"{p50:.2g} | {p99:.2g}"
+        axes.annotate(text, (p99, name), xytext=(5, 0), textcoords="offset points", va="center", fontsize=8)
     axes.invert_yaxis()
-    axes.set_xlabel(f"{figure}, {unit}: median, and the line up to the 99th percentile")
+    axes.margins(x=0.12)
+    axes.set_xlabel(f"{figure}, {unit}: median | 99th percentile")
 
 
-def plot_latency(results: Results, axes: "Axes") -> None:
+def plot_latency(results: Results, figure: "Figure") -> None:
     """Draw the latency of each case."""
-    plot_quantiles(results, axes, "latency", "ms")
+    plot_quantiles(results, figure.subplots(), "latency", "ms")
 
 
-def plot_accuracy(results: Results, axes: "Axes") -> None:
+def plot_accuracy(results: Results, figure: "Figure") -> None:
     """Draw the error of each case, on a scale that goes by tens."""
+    axes = figure.subplots()
     plot_quantiles(results, axes, "error", "px")
     axes.set_xscale("log")
+    axes.set_xlim(left=0.0005)
 
 
-def plot_steps(results: Results, axes: "Axes") -> None:
+def plot_steps(results: Results, figure: "Figure") -> None:
     """Draw the steps of each case end to end."""
+    axes = figure.subplots()
     names = [name.removeprefix("traced: ") for name in results]
     left = [0.0] * len(names)
     for i, step in enumerate(STEPS):
@@ -684,43 +689,40 @@ def plot_steps(results: Results, axes: "Axes") -> None:
         axes.barh(names, widths, left=left, label=step, color=f"C{i}")
         left = [start + width for start, width in zip(left, widths, strict=True)]
     axes.invert_yaxis()
-    axes.legend(ncols=4, fontsize=8, loc="lower right")
+    axes.legend(ncols=len(STEPS), fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
     axes.set_xlabel("latency, ms: the median of each step")
 
 
-def plot_scale(results: Results, axes: "Axes") -> None:
-    """Draw the server's processor time, and the latency, over the number of clients."""
+def plot_scale(results: Results, figure: "Figure") -> None:
+    """Draw the server's processor time, and beside it the latency, over the number of clients."""
     clients = [int(name) for name in results]
     used = [median(figures, "server cpu") for figures in results.values()]
-    (server,) = axes.plot(clients, used, "o-", color="C0", label="server CPU")
-    (linear,) = axes.plot(clients, [used[0] * n for n in clients], ":", color="0.6", label="if each cost the same")
-    axes.set(xlabel="clients", ylabel="server CPU, cores", xticks=clients, ylim=(0, 2 * max(used)))
-    right = axes.twinx()
-    lines = [
-        right.plot(clients, [median(figures, f"latency {share}") for figures in results.values()], style, label=share)[
-            0
-        ]
-        for share, style in (("p50", "s-C1"), ("p99", "^--C1"))
-    ]
-    right.set_ylabel("latency, ms")
-    right.set_ylim(bottom=0)
-    axes.legend(handles=[server, linear, *lines], fontsize=8)
+    left, right = figure.subplots(1, 2)
+    left.plot(clients, used, "o-", color="C0", label="measured")
+    left.plot(clients, [used[0] * n for n in clients], ":", color="0.6", label="if each client cost what one costs")
+    left.set(ylabel="server CPU, cores", ylim=(0, 1.5 * max(used)))
+    for share, style in (("p50", "o-"), ("p99", "o--")):
+        values = [median(figures, f"latency {share}") for figures in results.values()]
+        right.plot(clients, values, style, color="C0", label=share)
+    right.set(ylabel="latency, ms")
+    for axes in (left, right):
+        axes.set(xlabel="clients", xticks=clients)
+        axes.set_ylim(bottom=0)
+        axes.legend(fontsize=8)
 
 
 def save_plot(table: Table, results: Results, path: Path) -> None:
     """Draw a table's plot into a PNG file."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")  # no window
-    from matplotlib import pyplot
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     rows = rows_of(table, results)
-    figure, axes = pyplot.subplots(figsize=(9, 4.5 if table.plot is plot_scale else 1.5 + 0.3 * len(rows)))
-    table.plot(rows, axes)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
+    figure = Figure(figsize=(9, 4 if table.plot is plot_scale else 1.5 + 0.3 * len(rows)), layout="constrained")
+    FigureCanvasAgg(figure)  # draws without a window
+    table.plot(rows, figure)
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)
-    pyplot.close(figure)
 
 
 # --- The command line ----------------------------------------------------------------------------

@@ -39,8 +39,8 @@ class Terminal:
         self._mode = mode if mode != "auto" else "live" if self._console.is_terminal else "second"
         self._score = score
         self._newest: deque[tuple[int, Frame]] = deque(maxlen=NEWEST)
+        self._arrived = asyncio.Event()  # a coordinate, since it was last cleared
         self._live: Live | None = None
-        self._arrived = asyncio.Event()
 
     def say(self, text: str) -> None:
         """Print a line of plain text."""
@@ -64,7 +64,7 @@ class Terminal:
         try:
             while True:
                 await asyncio.sleep(REFRESH_S[self._mode])
-                # right behind a coordinate: the loop has nothing else to do until the next frame is due
+                # the panel takes 10 ms of the event loop: the pause behind a coordinate is the time for it
                 self._arrived.clear()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(REFRESH_S[self._mode]):

@@ -63,7 +63,7 @@ async def run(clients: int, port: int) -> None:
 
 def main() -> int:
     """Run the crowd that the command line asks for; return the exit status."""
-    aiortc.rtcrtpreceiver.get_decoder = lambda _: Blind()  # type: ignore[attr-defined, assignment]  # what it is for
+    aiortc.rtcrtpreceiver.get_decoder = lambda _: Blind()  # type: ignore[assignment,attr-defined]  # what it is for
     asyncio.run(run(int(sys.argv[1]), int(sys.argv[2])))
     return 0
 

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-PARTS = ("draw", "encode", "packets, network", "decode", "wait", "find", "return")
+PARTS = ("draw", "encode", "network", "decode", "wait", "find", "return")
 
 
 def read_notes(lines: Iterable[str]) -> list[dict[str, float]]:
@@ -34,7 +34,7 @@ def read_notes(lines: Iterable[str]) -> list[dict[str, float]]:
 
     draw        from its beginning until the picture is there
     encode      until its encoding is there, the way to the encoder's thread included
-    packets, network    until the client's decoder gets it: packets, encryption, network, jitter buffer
+    network     until the client's decoder gets it: packets, encryption, network, jitter buffer
     decode      until the client's main thread has the picture
     wait        until process_a begins: planes copied, Queue, wake-up
     find        until process_a has the coordinate
