@@ -3,6 +3,9 @@
 # make test                every test that this machine can run
 # make netlab              server and client through a bad network, a table (needs root)
 # make soak [MINUTES=10]   memory over time, a table
+# make bench [BENCH=--quick]  what the loop costs, tables and plots in bench/; its options: bench.py --help
+# make images              build both images and run them as two containers (needs root, podman, buildah)
+# make manifests           check Dockerfiles, compose.yaml and k8s/
 # make lint                style and types
 PYTHON ?= python3
 VENV := .venv
@@ -10,8 +13,9 @@ BIN := $(VENV)/bin
 
 SECONDS ?= 20
 MINUTES ?= 10
+BENCH ?=
 
-.PHONY: run demo test netlab soak lint format clean
+.PHONY: run demo test netlab soak bench images manifests lint format clean
 
 $(VENV)/.installed: requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
@@ -36,11 +40,27 @@ netlab: $(VENV)/.installed
 soak: $(VENV)/.installed
 	$(BIN)/python tools/soak.py --minutes $(MINUTES)
 
+bench: $(VENV)/.installed
+	$(BIN)/python bench.py $(BENCH)
+
+images:
+	tools/images.sh
+
+manifests: $(VENV)/.installed
+	$(BIN)/hadolint Dockerfile.server Dockerfile.client
+	$(BIN)/python tools/manifests.py k8s
+	@if docker compose version > /dev/null 2>&1; then docker compose config --quiet; \
+	elif command -v docker-compose > /dev/null; then docker-compose config --quiet; \
+	else echo "compose.yaml: not checked, missing: docker compose"; fi
+	@if command -v kubectl > /dev/null; then kubectl kustomize k8s > /dev/null; \
+	else echo "kustomization: not resolved, missing: kubectl"; fi
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy *.py tools/*.py
+	$(BIN)/mypy *.py tools
 	$(BIN)/mypy --allow-untyped-defs --allow-incomplete-defs tests
+	$(BIN)/shellcheck tools/*.sh
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format .

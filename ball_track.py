@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -143,7 +142,7 @@ def fold(along: float, low: float, high: float) -> float:
         low, high: the walls, low <= high.
 
     >>> [fold(x, 0, 10) for x in (-3, 4, 12, 25)]
-    [3.0, 4.0, 8.0, 5.0]
+    [3, 4, 8, 5]
     """
     span = high - low
     if span <= 0:
@@ -243,6 +242,8 @@ def _half_chord(t: Floats, radius: float) -> Floats:
 
 # --- Finding -------------------------------------------------------------------------------------
 
+# OpenCV is imported where it is used: the server draws, finds nothing, and does without its 150 MB.
+
 
 def find(image: Image) -> Point | None:
     """Find the one ball on a black scene, whatever its colour.
@@ -271,6 +272,8 @@ def find(image: Image) -> Point | None:
         if fit is None:
             continue
         px = 2 / scale  # a chroma sample is 2 px wide
+        if fit.radius * px < MIN_RADIUS * 0.75:  # a speck of noise
+            continue
         information = fit.information / px**2
         total += information
         x += information * (px * (fit.x + scale * left + 0.5) - 0.5)
@@ -280,6 +283,8 @@ def find(image: Image) -> Point | None:
 
 def _find_blob(seen: tuple[Image, Image, Image]) -> tuple[int, int, int, int] | None:
     """Return the box (left, top, right, bottom) around the one round blob, in chroma samples, or None."""
+    import cv2
+
     luma, u, v = seen
     differs: npt.NDArray[Any] = _difference(cv2.resize(luma, u.shape[::-1], interpolation=cv2.INTER_AREA), BLACK_YUV[0])
     for plane in (u, v):
@@ -309,14 +314,17 @@ def _find_blob(seen: tuple[Image, Image, Image]) -> tuple[int, int, int, int] | 
 
 def _difference(plane: npt.ArrayLike, level: int) -> Image:
     """Return by how much each sample differs from a level, uint8."""
+    import cv2
+
     return cv2.absdiff(plane, float(level))  # type: ignore[call-overload, no-any-return]  # its stub lacks scalars
 
 
 class _Fit(NamedTuple):
-    """A disc's centre in a patch (samples), and its information, 1 / variance of x or y (1 / samples^2)."""
+    """A disc in a patch (samples), and how well it is known: 1 / variance of x or y (1 / samples^2)."""
 
     x: float
     y: float
+    radius: float
     information: float
 
 
@@ -333,6 +341,8 @@ def _fit_disc(patch: Image, black: int) -> _Fit | None:
     Returns:
         None where this plane does not tell the ball from black, or shows something that is no disc.
     """
+    import cv2
+
     level = patch.astype(np.float32) - black
     size = np.abs(level)
     peak = size.max()
@@ -363,4 +373,4 @@ def _fit_disc(patch: Image, black: int) -> _Fit | None:
     variance = (rim * residual * residual).sum() / rim.sum() + 1 / (12 * contrast**2)  # and of rounding
     if variance > 0.1:  # of the contrast squared: no disc
         return None
-    return _Fit(x + float(step_x), y + float(step_y), float((xx + yy) / 2 / variance))
+    return _Fit(x + float(step_x), y + float(step_y), radius, float((xx + yy) / 2 / variance))

@@ -24,6 +24,7 @@ from views import Views, kinds
 # Nothing here may import av, and so aiortc, at the top: process_a imports this file again (multiprocessing's
 # start method is spawn) and has to do without. So it can come up while this process still imports them.
 if TYPE_CHECKING:
+    from aiohttp import web
     from aiortc.contrib.signaling import TcpSocketSignaling
 
     from peer import End
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DRAIN_TIMEOUT = 1.0  # s for the server to account for what is on its way, at the end
+TELL_INTERVAL = 10.0  # s between two lines of counts, where stdout is no terminal
 
 
 class Client:
@@ -46,9 +48,11 @@ class Client:
         self._args = args
         self._link: Link | None = None
         self._finder = Finder(self._on_found, self._on_skipped, self._on_restart)
-        self._views = Views(args.view, args.http, args.record, on_closed=self.stop.set)
+        self._views = Views(args.view, args.http, args.record, self._add_routes, on_closed=self.stop.set)
         self._failure: str | None = None  # why the job could not be done
-        self._met = self._received = self._sent = 0  # sessions, frames, coordinates
+        self._met = 0  # sessions
+        self._counts = dict.fromkeys(("received", "sent", "scored", "skipped", "restarts"), 0)
+        self._connected = False
 
     async def run(self) -> int:
         """Dial, and find until stopped or told goodbye; return the exit status."""
@@ -61,7 +65,7 @@ class Client:
                 await self._run_sessions()
         except (FinderError, options.ListenError) as error:
             self._failure = str(error)
-        print(f"received {self._received} frames, sent {self._sent} coordinates")
+        print(self._so_far())
         if self._failure is None:
             return 1 if self._views.failed else 0
         print(f"client.py: error: {self._failure}", file=sys.stderr)
@@ -76,17 +80,38 @@ class Client:
         from peer import PeerError
 
         sessions = asyncio.create_task(self._keep_dialling())
+        telling = asyncio.create_task(self._keep_telling())
         stopping = asyncio.create_task(self.stop.wait())
         waited = (sessions, stopping, self._finder.failed)
         await asyncio.wait(waited, timeout=self._args.duration, return_when=asyncio.FIRST_COMPLETED)
         self.stop.set()
         stopping.cancel()
+        telling.cancel()
         try:
             await sessions
         except PeerError as error:
             self._failure = str(error)
         if self._finder.failed.done():
             self._finder.failed.result()
+
+    def _add_routes(self, app: "web.Application") -> None:
+        """Let the client be watched where its page is; ready is who has a server."""
+        import health
+
+        health.add_routes(app, lambda: self._connected, health.ClientMetrics(lambda: self._counts).registry)
+
+    async def _keep_telling(self) -> None:
+        """Print the counts now and then, for the log of a client that nobody sees."""
+        while not sys.stdout.isatty():
+            await asyncio.sleep(TELL_INTERVAL)
+            if self._connected:
+                print(self._so_far(), flush=True)
+
+    def _so_far(self) -> str:
+        """Return the counts as one line."""
+        return (
+            "received {received} frames, sent {sent} coordinates, skipped {skipped}; the server scored {scored}"
+        ).format_map(self._counts)
 
     async def _keep_dialling(self) -> None:
         """Hold one session after the other until a normal end.
@@ -133,6 +158,7 @@ class Client:
             if not opened:
                 return End.STOPPED if opened is None else End.VANISHED
             self._met += 1
+            self._connected = True
             end = await unless(self.stop, link.until_end())
             if end is None:
                 await link.goodbye()  # and go on reporting until the server has had it all
@@ -142,6 +168,7 @@ class Client:
             return end or End.STOPPED
         finally:
             self._link = None
+            self._connected = False
             await link.close()
 
     def _create_link(self, signaling: "TcpSocketSignaling") -> "Link":
@@ -163,22 +190,24 @@ class Client:
 
     def _on_frame(self, pts: int, seen: tuple[Image, ...]) -> None:
         """Hand a frame to process_a, and then to the views."""
-        self._received += 1
+        self._counts["received"] += 1
         self._finder.offer(pts, seen)
         self._views.on_frame(pts, seen)
 
     def _on_found(self, pts: int, point: Point | None) -> None:
         """Send a coordinate as soon as process_a has stored it."""
         if point is not None:
-            self._sent += 1
+            self._counts["sent"] += 1
         self._send(Missed(pts) if point is None else Found(pts, *point))
         self._views.on_found(pts, point)
 
     def _on_skipped(self, pts: int) -> None:
+        self._counts["skipped"] += 1
         self._send(Skipped(pts))
         self._views.on_skipped(pts)
 
     def _on_restart(self) -> None:
+        self._counts["restarts"] += 1
         self._send(Restarted())
 
     def _send(self, message: Message) -> None:
@@ -193,6 +222,7 @@ class Client:
             logger.debug("message rejected: %s", error)
             return
         if isinstance(score, Score):
+            self._counts["scored"] += 1
             self._views.on_score(score)
 
 
@@ -230,7 +260,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the client; return the exit status: 0 a normal end, 1 it could not do its job, 2 wrong usage."""
     args = parse_args(argv)
-    options.configure_logging(args.verbose)
+    options.configure_logging(args.verbose, args.log_format)
 
     async def run() -> int:
         return await Client(args).run()

@@ -10,7 +10,9 @@ lost a picture, asks for a key frame; it is one for all, and there are at most f
 """
 
 import asyncio
+import math
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from typing import NamedTuple
@@ -20,11 +22,12 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
 from ball_track import Image
-from film import Film, Shot
+from film import Footage, Shot
 
 CODECS = ("vp8", "h264")
 DEFAULT_BITRATE = 500_000  # bit / s
 KEY_FRAME_INTERVAL = 0.2  # s, at least, from one key frame that was asked for to the next
+SHORT = 0.002  # s; encoding that takes less is done in the event loop: two changes of thread take 0.3 ms
 KEPT = 3  # encoded frames; a client further behind goes on at the next key frame
 
 
@@ -48,12 +51,17 @@ class SharedEncoder:
         film: what to encode.
         codec: one of CODECS.
         bitrate: bit / s.
+        on_encoded: called with the time (s) that each frame took.
     """
 
-    def __init__(self, film: Film, codec: str, bitrate: int) -> None:
+    def __init__(
+        self, film: Footage, codec: str, bitrate: int, on_encoded: Callable[[float], None] = lambda _: None
+    ) -> None:
         self._film = film
-        self._codec = create_codec(codec, film.scene.width, film.scene.height, film.scene.fps, bitrate)
+        self._on_encoded = on_encoded
+        self._codec = create_codec(codec, film.width, film.height, film.fps, bitrate)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
+        self._took = math.inf  # s for the newest frame
         self._kept: deque[Encoded] = deque(maxlen=KEPT)
         self._encoding: asyncio.Task[None] | None = None
         self._key_wanted = True
@@ -89,8 +97,14 @@ class SharedEncoder:
             key = self._key_wanted and shot.drawn - self._last_key >= KEY_FRAME_INTERVAL
             if key:
                 self._key_wanted, self._last_key = False, shot.drawn
-            loop = asyncio.get_running_loop()
-            data = await loop.run_in_executor(self._thread, encode, self._codec, shot.k, shot.image, key)
+            began = self._film.clock()
+            if self._took < SHORT and not key:
+                data = encode(self._codec, shot.k, shot.image, key)
+            else:
+                loop = asyncio.get_running_loop()
+                data = await loop.run_in_executor(self._thread, encode, self._codec, shot.k, shot.image, key)
+            self._took = self._film.clock() - began
+            self._on_encoded(self._took)
             self._kept.append(Encoded(newest.number + 1 if newest else 0, shot, data, key))
         finally:
             self._encoding = None
@@ -119,7 +133,7 @@ def create_codec(name: str, width: int, height: int, fps: float, bitrate: int) -
             "static-thresh": "1",
             "minrate": str(bitrate),  # equal to maxrate: constant bit rate
             "maxrate": str(bitrate),
-            "bufsize": str(bitrate),
+            "bufsize": str(4 * bitrate),  # room for a key frame that is sharp at once
             "undershoot-pct": "100",
             "overshoot-pct": "15",
         },
@@ -142,8 +156,9 @@ def create_codec(name: str, width: int, height: int, fps: float, bitrate: int) -
     codec.max_b_frames = 0
     codec.thread_count = 1  # one slice, one partition: nothing to wait for
     if name == "vp8":
-        codec.qmin, codec.qmax = 2, 56
+        codec.qmin, codec.qmax = 0, 56  # with aiortc's 2, what little is left of the motion is rounded away
     codec.options = options
+    codec.open()  # now, and not in the first frame
     return codec
 
 

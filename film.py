@@ -9,7 +9,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ball_track import Image, Point, Scene, draw
 from matching import stamp
@@ -18,15 +18,30 @@ from matching import stamp
 class Shot(NamedTuple):
     """One frame of the film.
 
-    k: its number; pts: ticks of 1 / 90000 s; drawn: s, when its drawing began; truth: the ball's centre,
-    px; image: (H * 3 / 2, W) uint8 I420, which nobody may change.
+    k: its number; pts: ticks of 1 / 90000 s; drawn: s, when its drawing began, or it came from its source;
+    truth: the ball's centre, px, None where it is unknown; image: (H * 3 / 2, W) uint8 I420, which nobody may change.
     """
 
     k: int
     pts: int
     drawn: float
-    truth: Point
+    truth: Point | None
     image: Image
+
+
+class Footage(Protocol):
+    """What a server films: drawn (Film) or from a source (sources.SourceFilm)."""
+
+    clock: Callable[[], float]  # returns monotonic seconds
+    width: int  # px
+    height: int
+    fps: float  # frames / s
+
+    async def next(self, after: int) -> Shot:
+        """Wait for a frame after number `after`, and return the newest one."""
+
+    def where(self, now: float) -> Point | None:
+        """Return the ball's true centre at a time (s of the clock), in px; None if unknown."""
 
 
 class Film:
@@ -40,6 +55,7 @@ class Film:
     def __init__(self, scene: Scene, clock: Callable[[], float] = time.monotonic) -> None:
         self.scene = scene
         self.clock = clock
+        self.width, self.height, self.fps = scene.width, scene.height, scene.fps
         self._start: float | None = None  # s, when frame 0 is due
         self._shot: Shot | None = None  # the newest
 

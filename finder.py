@@ -232,10 +232,8 @@ class Finder:
             self._drop_worker()
         self._free_image()
         self._waiting = None
-        if self.failed.done():
+        if not self.failed.cancel() and not self.failed.cancelled():
             self.failed.exception()  # seen
-        else:
-            self.failed.cancel()
 
 
 class _Worker:

@@ -26,7 +26,7 @@ MAX_TEXT = 2048  # bytes of one message
 MAX_IMAGE = 32 * 2**20  # bytes; 4096x4096 that nothing can compress takes 25 MB
 
 PIECE_HEADER = struct.Struct("!qII")
-PIECE = 1024  # bytes; with all headers it fits one packet of 1280 bytes, the least that IPv6 carries whole
+PIECE = 1136  # bytes; with all headers it fits one packet of 1280 bytes, which every network carries whole
 MAX_WAITING = 8  # frames that lack a piece
 MAX_HELD = 2 * MAX_IMAGE  # bytes of their pieces
 

@@ -51,6 +51,7 @@ class MarkerJitterBuffer(JitterBuffer):
         self._clock = clock
         self._highest = 0  # sequence number; the newest packet's
         self._gap_since: float | None = None
+        self._torn: int | None = None  # time stamp of a frame that may lack its beginning
         self._asked = clock()  # when a key frame was last asked for; the stream opens with one unasked
 
     def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
@@ -62,6 +63,8 @@ class MarkerJitterBuffer(JitterBuffer):
         """
         if self._origin is None:
             self._highest = packet.sequence_number
+        elif 0 < (self._origin - packet.sequence_number) % SEQUENCE_NUMBERS <= self.capacity:
+            return False, None  # sent again in vain: aiortc would take one 100 packets late for a new stream
         dropped, frame = super().add(packet)
         now = self._clock()
         if (packet.sequence_number - self._highest) % SEQUENCE_NUMBERS < SEQUENCE_NUMBERS // 2 or dropped:
@@ -92,6 +95,15 @@ class MarkerJitterBuffer(JitterBuffer):
         It ends with the packet that has the marker bit, or, where a sender sets none, before the first
         packet with another time stamp.
         """
+        frame = self._take_frame()
+        if frame is not None and frame.timestamp == self._torn:
+            frame = self._take_frame()
+        if frame is not None:
+            self._torn = None
+        return frame
+
+    def _take_frame(self) -> JitterFrame | None:
+        """Remove and return the packets of the first frame, if they are there without a gap."""
         if self._origin is None:
             return None
         data: list[bytes] = []
@@ -130,20 +142,23 @@ class MarkerJitterBuffer(JitterBuffer):
         count = self._whole_until()
         while count < self.capacity and self._packets[(self._origin + count) % self.capacity] is None:
             count += 1
-        # the frame that the first packet after the gap belongs to may lack its beginning
-        timestamp = None
-        while count < self.capacity:
-            packet = self._packets[(self._origin + count) % self.capacity]
-            if packet is None or (timestamp is not None and packet.timestamp != timestamp):
-                break
-            count += 1
-            timestamp = packet.timestamp
-            if packet.marker:
-                break
         self.remove(count)
+        self._mark_torn()
         self.nack.missing = {
             number for number in self.nack.missing if (number - self._origin) % SEQUENCE_NUMBERS < self.capacity
         }
+
+    def smart_remove(self, count: int) -> bool:
+        """Remove the oldest packets to make room, as aiortc calls for; return whether none is left."""
+        empty = super().smart_remove(count)
+        self._mark_torn()
+        return empty
+
+    def _mark_torn(self) -> None:
+        """Take note that packets before the first one were given up: its frame may lack its beginning."""
+        assert self._origin is not None
+        packet = self._packets[self._origin % self.capacity]
+        self._torn = None if packet is None else packet.timestamp
 
 
 class PersistentNackGenerator(NackGenerator):

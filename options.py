@@ -1,10 +1,12 @@
 """Command-line options that both programs spell in the same way."""
 
 import argparse
+import json
 import logging
 import math
 import re
 import sys
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 
@@ -41,13 +43,33 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--duration", type=seconds, metavar="SECONDS", help="end after so many seconds (none: until stopped)"
     )
+    parser.add_argument("--log-format", choices=["text", "json"], default="text", help="of the log on stderr (text)")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="log more; twice: everything")
 
 
-def configure_logging(verbose: int) -> None:
-    """Log to stderr: warnings, with -v what happens, with -vv everything."""
+def configure_logging(verbose: int, log_format: str = "text") -> None:
+    """Log to stderr: warnings, with -v what happens, with -vv everything; as lines of text or of JSON."""
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if log_format == "json":
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(JsonFormatter())
+
+
+class JsonFormatter(logging.Formatter):
+    """Makes each record one line of JSON: time (ISO 8601, UTC), level, logger, message, and the traceback if any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's line."""
+        fields = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
 
 
 def port(text: str) -> int:

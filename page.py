@@ -3,7 +3,6 @@
     /           page.html, which asks for nothing but the two below
     /picture    multipart/x-mixed-replace: JPEGs, each in the place of the last (motion JPEG)
     /figures    text/event-stream: what is known of the newest frame, and the samples since the last event
-    /healthz    "ok"
 
 Each viewer has a coroutine of its own, which takes the newest picture when the last one is on its way. What a
 viewer does not read costs one picture of memory and a small socket buffer; one that reads nothing for
@@ -15,6 +14,7 @@ import json
 import math
 import socket
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -41,9 +41,13 @@ HEADERS = {
 
 
 class Page:
-    """Serves the page. Set `figures`, call `show` with pictures and `sample` with what the charts draw."""
+    """Serves the page. Set `figures`, call `show` with pictures and `sample` with what the charts draw.
 
-    def __init__(self) -> None:
+    Args:
+        add_routes: adds to the web application what else is to be served.
+    """
+
+    def __init__(self, add_routes: Callable[[web.Application], None]) -> None:
         self.watchers = 0  # connections that want pictures
         self.figures = Figures()
         self.url = ""
@@ -57,7 +61,7 @@ class Page:
         app.router.add_get("/", self._page)
         app.router.add_get("/picture", self._pictures)
         app.router.add_get("/figures", self._events)
-        app.router.add_get("/healthz", self._health)
+        add_routes(app)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.5)
 
     async def open(self, host: str, port: int) -> None:
@@ -95,9 +99,6 @@ class Page:
 
     async def _page(self, _: web.Request) -> web.Response:
         return web.Response(body=PAGE.read_bytes(), content_type="text/html", charset="utf-8", headers=HEADERS)
-
-    async def _health(self, _: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
 
     async def _pictures(self, request: web.Request) -> web.StreamResponse:
         viewer = await Viewer.welcome(request, f"multipart/x-mixed-replace; boundary={BOUNDARY}")

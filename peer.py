@@ -26,6 +26,7 @@ HANDSHAKE_TIMEOUT = 10.0  # s from the connection to the first message of the da
 MAX_HANDSHAKES = 64  # at once; more are turned away
 START_INTERVAL = 0.005  # s between the starts of two handshakes: each takes 2 ms of the event loop
 RETRY_FIRST, RETRY_MAX = 0.1, 1.0  # s between two attempts to dial; doubled each time
+ATTEMPT_TIMEOUT = 2.0  # s for one of them: an address that nobody has any more does not answer at all
 
 T = TypeVar("T")
 
@@ -149,17 +150,14 @@ async def dial(host: str, port: int, wait: float) -> TcpSocketSignaling:
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait
-    reason = "no answer"
     for pause in backoff():
         signaling = TcpSocketSignaling(host, port)
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(min(deadline, loop.time() + ATTEMPT_TIMEOUT)):
                 await signaling._connect(False)  # what receive() does first; here its refusal can be told
             return signaling
-        except TimeoutError:
-            pass
-        except OSError as error:
-            reason = error.strerror or str(error)
+        except OSError as error:  # TimeoutError is one, and says nothing
+            reason = error.strerror or str(error) or "no answer"
             logger.info("no server at %s:%s yet: %s", host, port, reason)
         if loop.time() + pause > deadline:
             break

@@ -100,7 +100,7 @@ class LedgerFile:
         """Write one frame; numbers unrounded, what is not known left empty."""
         found = frame.found or (None, None)
         figures = (frame.error_px, frame.latency_ms, frame.live_error_px)
-        self._rows.writerow((client, frame.k, frame.pts, frame.state, *found, *frame.truth, *figures))
+        self._rows.writerow((client, frame.k, frame.pts, frame.state, *found, *(frame.truth or (None, None)), *figures))
 
     def close(self) -> None:
         """Give the file its name. Does nothing the second time."""

@@ -2,7 +2,7 @@
 
     state    | meaning
     ---------|------------------------------------------------------------------------------
-    scored   | a coordinate came back for it; its error and latency are known
+    scored   | a coordinate came back for it; its latency is known, and its error where the truth is
     missed   | the client looked at it and found no ball
     skipped  | the client received it and passed over it to stay current
     lost     | nothing was said of it before the deadline or the end
@@ -45,14 +45,15 @@ class State(StrEnum):
 class Frame:
     """One frame as it was sent to one client, and what came of it.
 
-    k: its number; pts: ticks of 1 / 90000 s; drawn: s; truth: the ball's centre, px; reported: the pts that the
-    client calls it by, ticks; found: where the client found the ball, px.
+    k: its number; pts: ticks of 1 / 90000 s; drawn: s; truth: the ball's centre, px, None where it is unknown:
+    then a coordinate has a latency and no error; reported: the pts that the client calls it by, ticks; found:
+    where the client found the ball, px.
     """
 
     k: int
     pts: int
     drawn: float
-    truth: Point
+    truth: Point | None
     state: State = State.OPEN
     reported: int | None = None
     found: Point | None = None
@@ -182,11 +183,13 @@ class Ledger:
     passed, open ones as lost. So memory holds the frames of the last ten seconds and no more.
 
     Args:
-        where: the ball's true centre (px) at a time (s), for the live error.
+        where: the ball's true centre (px) at a time (s), None if unknown, for the live error.
         on_left: called with each frame that leaves, its state final.
     """
 
-    def __init__(self, where: Callable[[float], Point], on_left: Callable[[Frame], None] = lambda _: None) -> None:
+    def __init__(
+        self, where: Callable[[float], Point | None], on_left: Callable[[Frame], None] = lambda _: None
+    ) -> None:
         self.score = Score()
         self.end: str | None = None  # why it was closed
         self._where = where
@@ -293,12 +296,15 @@ class Ledger:
             case Found(_, x, y):
                 frame.state = State.SCORED
                 frame.found = Point(x, y)
-                frame.error_px = math.dist(frame.found, frame.truth)
-                frame.live_error_px = math.dist(frame.found, self._where(now))
                 frame.latency_ms = (now - frame.drawn) * 1000
-                self.score.error_px.add(frame.error_px)
-                self.score.live_error_px.add(frame.live_error_px)
                 self.score.latency_ms.add(frame.latency_ms)
+                if frame.truth is not None:
+                    frame.error_px = math.dist(frame.found, frame.truth)
+                    self.score.error_px.add(frame.error_px)
+                truth_now = self._where(now)
+                if truth_now is not None:
+                    frame.live_error_px = math.dist(frame.found, truth_now)
+                    self.score.live_error_px.add(frame.live_error_px)
         self.score.frames[frame.state] += 1
 
     def _leave(self, frame: Frame) -> None:

@@ -15,7 +15,8 @@ import logging
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import VIDEO_TIME_BASE, MediaStreamError
 from av import Packet, VideoFrame
 
+import health
 import options
-from ball_track import COLORS, Scene
+from ball_track import COLORS, Point, Scene
 from datachannel import ChannelOffer
 from encoder import CODECS, DEFAULT_BITRATE, SharedEncoder
-from film import Film
+from film import Film, Footage
 from images import DEFAULT_QUALITY, PNG, ImageEncoder
 from media import MediaOffer
 from messages import Score as ScoreMessage
@@ -35,12 +37,14 @@ from messages import encode, parse
 from peer import AcceptedSignaling, End, listen, unless
 from records import LedgerFile, write_summary
 from scoring import Frame, Ledger, Score, State, total
+from sources import SourceError, SourceFilm, camera_of, read_truth
 from tcp import TcpOffer
 from terminal import MODES, Terminal
 from transports import Link
 
 logger = logging.getLogger(__name__)
 
+BALL = "ball"  # the source that is drawn
 DRAIN_TIMEOUT = 0.5  # s at the end for the reports of frames that are still on their way
 
 
@@ -55,7 +59,7 @@ class BallVideoTrack(MediaStreamTrack):
 
     kind = "video"
 
-    def __init__(self, film: Film, ledger: Ledger, encoder: SharedEncoder | ImageEncoder | None) -> None:
+    def __init__(self, film: Footage, ledger: Ledger, encoder: SharedEncoder | ImageEncoder | None) -> None:
         super().__init__()
         self._film = film
         self._ledger = ledger
@@ -125,7 +129,7 @@ class Session:
         self.ledger = Ledger(server.film.where, lambda frame: server.on_frame_left(self, frame))
         self._server = server
         self._settled = asyncio.Event()  # set at every report, for the drain
-        self._allowance = Allowance(server.film.scene.fps)
+        self._allowance = Allowance(server.film.fps)
         self._track = BallVideoTrack(server.film, self.ledger, server.encoder)
         self._link = self._create_link(signaling, server.args)
 
@@ -167,7 +171,9 @@ class Session:
         """Free everything, and close the account for the reason `end`."""
         self._track.stop()
         await self._link.close()
-        self.ledger.close(end)
+        for frame in self.ledger.close(end):
+            if frame.state is State.SCORED:
+                self._server.on_scored(self, frame)
         self._server.on_left(self)
 
     async def _drain(self) -> None:
@@ -208,14 +214,16 @@ class Server:
 
     Args:
         args: the command line's.
-        scene: what to film.
+        film: what the clients get to see.
     """
 
-    def __init__(self, args: argparse.Namespace, scene: Scene) -> None:
+    def __init__(self, args: argparse.Namespace, film: Footage) -> None:
         self.args = args
-        self.film = Film(scene)
-        self.encoder = create_encoder(self.film, args)
+        self.film = film
+        self.metrics = health.ServerMetrics(self._scores, lambda: len(self._sessions))
+        self.encoder = create_encoder(self.film, args, self.metrics.on_encoded)
         self.stop = asyncio.Event()
+        self._listening = False
         self._terminal = Terminal(args.print, self.score)
         self._csv = LedgerFile(args.csv) if args.csv else None
         self._numbers = itertools.count(1)
@@ -228,18 +236,22 @@ class Server:
 
         Raises:
             OSError: the port cannot be had.
+            options.ListenError: nor can the one to be watched at.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop.set)
         host, port = self.args.signaling_host, self.args.signaling_port
-        async with listen(host, port, lambda signaling: Session(next(self._numbers), self, signaling)):
+        watched = health.serve(self.args.http, lambda: self._listening, self.metrics.registry)
+        async with watched, listen(host, port, lambda signaling: Session(next(self._numbers), self, signaling)):
+            self._listening = True
             self._terminal.say(f"filming at {host}:{port}; stop with Ctrl-C")
             printing = asyncio.create_task(self._terminal.run())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.args.duration):
                     await self.stop.wait()
             self.stop.set()
+            self._listening = False
         printing.cancel()
         await asyncio.wait([printing])
         if self.encoder is not None:
@@ -248,7 +260,11 @@ class Server:
 
     def score(self) -> Score:
         """Return the counts and figures of all clients together, as of now."""
-        return total((self._ended, *(session.ledger.score for session in self._sessions)))
+        return total(self._scores())
+
+    def _scores(self) -> tuple[Score, ...]:
+        """Return the score of the clients that have left, and that of each one that has not."""
+        return self._ended, *(session.ledger.score for session in self._sessions)
 
     def on_joined(self, session: Session) -> None:
         """Take note of a client that is ready for the film."""
@@ -257,6 +273,7 @@ class Server:
 
     def on_scored(self, session: Session, frame: Frame) -> None:
         """Show a coordinate that was scored."""
+        self.metrics.on_scored(frame)
         self._terminal.coordinate(session.number, frame)
 
     def on_frame_left(self, session: Session, frame: Frame) -> None:
@@ -278,11 +295,10 @@ class Server:
 
     def _facts(self) -> dict[str, str]:
         """Return what the summaries say of the film."""
-        scene = self.film.scene
         codec = self.args.codec
         if self.args.transport != "media":
             codec = "png" if self.args.quality is PNG else "jpeg"
-        return {"size": f"{scene.width}x{scene.height}", "transport": self.args.transport, "codec": codec}
+        return {"size": f"{self.film.width}x{self.film.height}", "transport": self.args.transport, "codec": codec}
 
     def _close(self) -> int:
         """Print and write what is left to be told; return the exit status."""
@@ -298,11 +314,13 @@ class Server:
         return 0 if good else 1
 
 
-def create_encoder(film: Film, args: argparse.Namespace) -> SharedEncoder | ImageEncoder | None:
+def create_encoder(
+    film: Footage, args: argparse.Namespace, on_encoded: Callable[[float], None]
+) -> SharedEncoder | ImageEncoder | None:
     """Return what encodes the film for all clients; None where aiortc does it for each."""
     if args.transport != "media":
-        return ImageEncoder(film, args.quality)
-    return SharedEncoder(film, args.codec, args.bitrate) if args.encoder == "shared" else None
+        return ImageEncoder(film, args.quality, on_encoded)
+    return SharedEncoder(film, args.codec, args.bitrate, on_encoded) if args.encoder == "shared" else None
 
 
 # --- The command line ----------------------------------------------------------------------------
@@ -360,6 +378,20 @@ def quality(text: str) -> int | None:
     return int(text)
 
 
+def truth(text: str) -> dict[int, Point]:
+    """Return where the ball is in each frame of a video file, read from a CSV; see sources.read_truth.
+
+    Raises:
+        argparse.ArgumentTypeError: it cannot be read, or is none.
+    """
+    try:
+        return read_truth(Path(text))
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error.strerror}") from None
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+
+
 def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, Scene]:
     """Return the options and the scene that they describe; exit with status 2 if they are wrong."""
     parser = options.Parser(description="Film a bouncing ball and keep the score of who finds it.")
@@ -371,6 +403,15 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
     parser.add_argument("--speed", type=float, default=scene.speed, metavar="N", help="the ball's, px a second (240)")
     parser.add_argument("--color", type=color, default=scene.color, help="the ball's, a name or RRGGBB (white)")
     parser.add_argument("--seed", type=int, default=scene.seed, metavar="N", help="chooses the ball's path (0)")
+    parser.add_argument(
+        "--source",
+        default=BALL,
+        metavar="ball|CAMERA|FILE",
+        help="what to film: the drawn ball, a camera such as 0 or /dev/video0, or a video file, again and again (ball)",
+    )
+    parser.add_argument(
+        "--truth", type=truth, metavar="FILE.csv", help="where the ball is in the file: frame, x, y in px (unknown)"
+    )
     parser.add_argument("--codec", choices=CODECS, default="vp8", help="of the video (vp8)")
     parser.add_argument(
         "--bitrate", type=bitrate, default=DEFAULT_BITRATE, metavar="BIT/S", help="of the video, such as 500k (500k)"
@@ -391,8 +432,18 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
     parser.add_argument("--once", action="store_true", help="end after the first client")
     parser.add_argument("--print", choices=MODES, default="auto", help="what to print (auto)")
     parser.add_argument("--summary", type=Path, metavar="FILE.json", help="write the figures to a file at the end")
+    parser.add_argument(
+        "--http",
+        type=options.address,
+        metavar="HOST:PORT",
+        help="be watched there: /healthz, /readyz, /metrics (nowhere)",
+    )
     parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="write every frame to a file")
     args = parser.parse_args(argv)
+    if args.transport != "media" and find_spec("cv2") is None:
+        parser.error(f"argument --transport: {args.transport} needs OpenCV, which is not installed here")
+    if args.truth is not None and (args.source == BALL or camera_of(args.source) is not None):
+        parser.error("argument --truth: goes with a video file as --source")
     try:
         width, height = args.size
         scene = Scene(
@@ -406,13 +457,22 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the server; return the exit status: 0 a normal end, 1 it could not do its job, 2 wrong usage."""
     args, scene = parse_args(argv)
-    options.configure_logging(args.verbose)
+    options.configure_logging(args.verbose, args.log_format)
 
     async def run() -> int:
-        return await Server(args, scene).run()
+        if args.source == BALL:
+            return await Server(args, Film(scene)).run()
+        async with SourceFilm(args.source, args.size, args.fps, args.truth) as film:
+            return await Server(args, film).run()
 
     try:
         return asyncio.run(run())
+    except options.ListenError as error:
+        print(f"server.py: error: {error}", file=sys.stderr)
+        return 1
+    except SourceError as error:
+        print(f"server.py: error: --source {args.source}: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
         address = f"--signaling-host {args.signaling_host} --signaling-port {args.signaling_port}"
         print(f"server.py: error: {address}: cannot listen there: {error.strerror or error}", file=sys.stderr)

@@ -6,6 +6,7 @@ every   one line for each coordinate
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,8 @@ from scoring import Frame, Score, State
 
 MODES = ("auto", "live", "second", "every")
 REFRESH_S = {"live": 0.25, "second": 1.0}
-NEWEST = 8  # coordinates that the panel shows
+NEWEST = 8  # coordinates that the panel shows, where there is room for them
+PANEL_LINES = 20  # of the panel, besides the coordinates; rich cuts off what does not fit
 
 FIGURES = (("error", "error_px", "px"), ("latency", "latency_ms", "ms"), ("live error", "live_error_px", "px"))
 
@@ -37,6 +39,7 @@ class Terminal:
         self._mode = mode if mode != "auto" else "live" if self._console.is_terminal else "second"
         self._score = score
         self._newest: deque[tuple[int, Frame]] = deque(maxlen=NEWEST)
+        self._arrived = asyncio.Event()  # a coordinate, since it was last cleared
         self._live: Live | None = None
 
     def say(self, text: str) -> None:
@@ -46,6 +49,7 @@ class Terminal:
     def coordinate(self, client: int, frame: Frame) -> None:
         """Take note of a frame that was scored."""
         self._newest.append((client, frame))
+        self._arrived.set()
         if self._mode == "every":
             self._console.print(Text(describe(client, frame)))
 
@@ -60,6 +64,11 @@ class Terminal:
         try:
             while True:
                 await asyncio.sleep(REFRESH_S[self._mode])
+                # the panel takes 10 ms of the event loop: the pause behind a coordinate is the time for it
+                self._arrived.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(REFRESH_S[self._mode]):
+                        await self._arrived.wait()
                 self._refresh()
         finally:
             if self._live is not None:
@@ -79,9 +88,10 @@ class Terminal:
         table = Table(title="newest coordinates", title_justify="left")
         for heading in ("client", "k", "x", "y", "true x", "true y", "error px", "latency ms"):
             table.add_column(heading, justify="right", min_width=7)
-        for client, frame in self._newest:
+        rows = max(1, min(NEWEST, self._console.height - PANEL_LINES))
+        for client, frame in list(self._newest)[-rows:]:
             assert frame.found is not None
-            numbers = (*frame.found, *frame.truth, frame.error_px, frame.latency_ms)
+            numbers = (*frame.found, *(frame.truth or (None, None)), frame.error_px, frame.latency_ms)
             table.add_row(str(client), str(frame.k), *(format_number(number) for number in numbers))
         return table
 
@@ -94,9 +104,10 @@ class Terminal:
 def describe(client: int, frame: Frame) -> str:
     """Return a scored frame as one line."""
     assert frame.found is not None
+    true_x, true_y = frame.truth or (None, None)
     return (
         f"client {client}  k {frame.k}  x {frame.found.x:.3f}  y {frame.found.y:.3f}"
-        f"  true x {frame.truth.x:.3f}  true y {frame.truth.y:.3f}"
+        f"  true x {format_number(true_x)}  true y {format_number(true_y)}"
         f"  error {format_number(frame.error_px)} px  latency {format_number(frame.latency_ms)} ms"
     )
 
@@ -104,7 +115,13 @@ def describe(client: int, frame: Frame) -> str:
 def counts(score: Score) -> str:
     """Return the counts of frames as one line."""
     names = ("sent", State.SCORED, State.MISSED, State.SKIPPED, State.LOST)
-    return "  ".join(f"{name} {score.frames[name]}" for name in names)
+    judged = bool(score.error_px.count) or not score.frames[State.SCORED]
+    return "  ".join(f"{name_of(name, judged)} {score.frames[name]}" for name in names)
+
+
+def name_of(state: str, judged: bool) -> str:
+    """Return what a state is called: where no truth is known to judge by, scored frames are just found."""
+    return "found" if state == State.SCORED and not judged else state
 
 
 def format_number(number: float | None) -> str:
@@ -116,8 +133,11 @@ def summary_tables(summary: dict[str, Any]) -> tuple[Table, Table]:
     """Return a summary as tables: what became of the frames, and the three figures."""
     frames = summary["frames"]
     states = [str(state) for state in State if state is not State.OPEN]
-    became = Table(title="frames sent = " + " + ".join(states), title_justify="left")
-    for name in ("sent", *states, "unmatched", "rejected"):
+    judged = summary["error_px"] is not None or not frames[State.SCORED]
+    names = [name_of(state, judged) for state in states]
+    title = "frames sent = " + " + ".join(names)
+    became = Table(title=title if judged else f"{title}; no truth is known, so no error", title_justify="left")
+    for name in ("sent", *names, "unmatched", "rejected"):
         became.add_column(name, justify="right")
     became.add_row(
         str(frames["sent"]), *(str(frames[s]) for s in states), str(frames["unmatched"]), str(summary["rejected"])

@@ -32,6 +32,8 @@ from screens import Closed, Failed, Picture, Ready, encode_jpegs, run_view, show
 from sightings import Sight, Sightings
 
 if TYPE_CHECKING:  # the views' processes import this file, and have no use for a web server
+    from aiohttp import web
+
     from page import Page
 
 logger = logging.getLogger(__name__)
@@ -199,15 +201,21 @@ class Views:
         wanted: "window", "web", or "auto" for a window if there is a display.
         http: host and port of the page.
         record: where to write a recording, if at all.
+        add_routes: adds to the page's web application what else is to be served there.
         on_closed: called when the person who looks has closed the window.
     """
 
     def __init__(
-        self, wanted: Sequence[str], http: tuple[str, int], record: str | None, on_closed: Callable[[], None]
+        self,
+        wanted: Sequence[str],
+        http: tuple[str, int],
+        record: str | None,
+        add_routes: "Callable[[web.Application], None]",
+        on_closed: Callable[[], None],
     ) -> None:
         self.failed = False  # something that was asked for could not be had
         self._wanted, self._http, self._record = wanted, http, record
-        self._on_closed = on_closed
+        self._add_routes, self._on_closed = add_routes, on_closed
         self._loop = asyncio.get_running_loop()
         self._views: list[View] = []
         self._page: Page | None = None
@@ -225,7 +233,7 @@ class Views:
         if "web" in self._wanted:
             from page import Page  # aiohttp takes its time to import
 
-            self._page = Page()
+            self._page = Page(self._add_routes)
             try:
                 await self._page.open(*self._http)
             except OSError as error:

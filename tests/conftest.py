@@ -1,6 +1,11 @@
-"""What holds for every test."""
+"""What holds for all tests."""
 
 import pytest
+from hypothesis import settings
+
+# the same examples in every run: what fails once fails always, and a busy machine fails nothing
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True)

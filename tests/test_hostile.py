@@ -206,7 +206,7 @@ async def test_server_forgets_clients_that_have_left():
     args, scene = server.parse_args(
         ["--signaling-port", str(port), "--size", "64x64", "--radius", "8", "--print", "every"]
     )
-    serving = server.Server(args, scene)
+    serving = server.Server(args, Film(scene))
     running = asyncio.create_task(serving.run())
 
     async def visit(number: int) -> None:

@@ -140,6 +140,15 @@ def test_decide_waits_while_it_is_ambiguous() -> None:
     assert matcher.shift is None
 
 
+def test_decide_is_no_surer_of_what_is_said_twice() -> None:
+    """Three reports that fit one way only are three, however often they come: not enough for a decision."""
+    sent = sent_pts(30, WINDOW)
+    for first in range(20):
+        matcher = Matcher()
+        feed(matcher, sent[first : first + 3] * 10, sent)
+        assert matcher.shift is None
+
+
 def test_decide_waits_while_there_is_nothing_to_fit() -> None:
     """Neither no reports nor reports before the first frame decide anything."""
     matcher = Matcher()

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from aiohttp import web
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
@@ -32,10 +33,14 @@ from screen import wait_until
 JPEG_SIZE = 60_000  # bytes; about what a busy picture takes
 
 
+def add_nothing(app: web.Application) -> None:
+    """Serve the page alone."""
+
+
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
     """Return a page that is being served."""
-    page = Page()
+    page = Page(add_nothing)
     await page.open("127.0.0.1", free_port())
     yield page
     await page.close()
@@ -89,16 +94,10 @@ async def test_page_asks_for_nothing_from_elsewhere(http: aiohttp.ClientSession)
     assert not addresses
 
 
-async def test_healthz_is_ok(http: aiohttp.ClientSession) -> None:
-    """A probe gets 200."""
-    async with http.get("/healthz") as answer:
-        assert (answer.status, await answer.text()) == (200, "ok\n")
-
-
 async def test_open_on_a_port_in_use_raises(page: Page) -> None:
     """A second page cannot have the port of the first."""
     with pytest.raises(OSError, match="in use"):
-        await Page().open("127.0.0.1", int(page.url.rsplit(":", 1)[1].strip("/")))
+        await Page(add_nothing).open("127.0.0.1", int(page.url.rsplit(":", 1)[1].strip("/")))
 
 
 async def test_ten_viewers_of_which_one_never_reads(page: Page, http: aiohttp.ClientSession) -> None:
@@ -202,7 +201,7 @@ async def test_figures_say_what_is_not_known(page: Page, http: aiohttp.ClientSes
 
 async def test_close_sends_everyone_away() -> None:
     """The end of the client is the end of every stream, at once, be it read or not."""
-    page = Page()
+    page = Page(add_nothing)
     await page.open("127.0.0.1", free_port())
     async with (
         aiohttp.ClientSession(page.url) as http,

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import logging
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -165,6 +167,19 @@ async def test_dial_waits_for_a_server_that_is_not_up_yet():
     await asyncio.sleep(0)
     async with peer.listen("127.0.0.1", port, lambda signaling: Visit(signaling, visits)):
         await peer.close_signaling(await dialling)
+
+
+async def test_dial_does_not_wait_for_an_address_that_does_not_answer(caplog: pytest.LogCaptureFixture):
+    """Where packets go unanswered, as at a host that is gone, the next attempt follows after ATTEMPT_TIMEOUT."""
+    caplog.set_level(logging.INFO, logger="peer")
+    with socket.socket() as silent, socket.socket() as queued:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        queued.connect(silent.getsockname())  # its queue is full now: Linux drops what would connect
+        host, port = silent.getsockname()
+        with pytest.raises(PeerError, match="no answer"):
+            await peer.dial(host, port, 1.5 * peer.ATTEMPT_TIMEOUT)
+    assert caplog.text.count("no answer") == 2
 
 
 async def test_dial_gives_up_and_says_why():

@@ -89,7 +89,7 @@ def test_server_notices_a_killed_client(tmp_path: Path, transport: str):
             for child in children:
                 wait_until_gone(child)
         with run("client.py", *shared):
-            serving.wait_for(r"scored [1-9]", after=len(serving.lines))
+            serving.wait_for(r"\| client 2 ")
             assert serving.end() == 0
     assert [each["end"] for each in read_summary(path)["clients"]] == ["vanished", "stopped"]
 

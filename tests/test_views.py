@@ -158,7 +158,7 @@ async def test_close_kills_a_view_that_does_not_listen() -> None:
 
 async def test_views_none_keep_no_frame() -> None:
     """Without a view, nothing is kept and nothing is shown."""
-    async with Views((), ("127.0.0.1", 1), None, on_closed=lambda: None) as views:
+    async with Views((), ("127.0.0.1", 1), None, add_routes=lambda _: None, on_closed=lambda: None) as views:
         await views.started()
         for pts in range(100):
             views.on_frame(pts, planes(np.zeros((96, 64), np.uint8)))

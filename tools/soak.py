@@ -1,12 +1,13 @@
 """Memory of server and client over time: is anything kept that should be let go?
 
-    python3 tools/soak.py [--minutes 10] [--clients 1]
+    python3 tools/soak.py [--minutes 10]
 
 Prints the resident memory of the server, the client and process_a, in MB, once a minute, and ends with status
 1 if one of the programs has grown by more than LIMIT since the first minute.
 """
 
 import argparse
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LIMIT = 5.0  # MB
-PORT = 12340
 
 
 def memory(pid: int) -> float:
@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=10, help="how long (10)")
     parser.add_argument("--interval", type=float, default=60, help="s between two rows (60)")
     args = parser.parse_args(argv)
-    where = ["--signaling-port", str(PORT)]
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        where = ["--signaling-port", str(probe.getsockname()[1])]
     server = subprocess.Popen([sys.executable, "server.py", *where], cwd=ROOT, stdout=subprocess.DEVNULL)
     client = subprocess.Popen([sys.executable, "client.py", *where], cwd=ROOT, stdout=subprocess.DEVNULL)
     try:

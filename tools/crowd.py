@@ -1,0 +1,72 @@
+"""Many clients in one process, to load a server with.
+
+    python3 -m tools.crowd CLIENTS PORT
+
+Each is a connection of its own, with client.py's own link: what it costs the server is what client.py costs it.
+But nobody looks at the pictures: they are not decoded, and the ball is reported to be at (0, 0) in each of them.
+So all of them together take less than one processor, and their errors mean nothing. Prints a line when all have
+joined; ends when the server does.
+"""
+
+import asyncio
+import sys
+
+import aiortc.rtcrtpreceiver
+from aiortc.codecs.base import Decoder
+from aiortc.jitterbuffer import JitterFrame
+from aiortc.mediastreams import VIDEO_TIME_BASE
+from av import VideoFrame
+from av.frame import Frame
+
+from media import MediaAnswer
+from messages import Found, encode
+from peer import close_signaling, dial
+
+WAIT = 30.0  # s for the server to come up
+
+
+class Blind(Decoder):
+    """Stands in for aiortc's decoders: takes a frame, and gives a small grey one."""
+
+    def decode(self, encoded_frame: JitterFrame) -> list[Frame]:
+        """Return one frame with the pts of the encoded one."""
+        frame = VideoFrame(16, 16, "yuv420p")
+        frame.pts, frame.time_base = encoded_frame.timestamp, VIDEO_TIME_BASE
+        return [frame]
+
+
+async def attend(port: int, joined: asyncio.Semaphore) -> None:
+    """Be one client until the server ends the session; release `joined` when it has begun."""
+    signaling = await dial("127.0.0.1", port, WAIT)
+    link = MediaAnswer(
+        signaling, lambda _: None, None, lambda pts, _: link.send(encode(Found(pts, 0.0, 0.0))), "marker"
+    )
+    try:
+        if await link.open():
+            joined.release()
+            await link.until_end()
+    finally:
+        await link.close()
+        await close_signaling(signaling)
+
+
+async def run(clients: int, port: int) -> None:
+    """Be so many clients."""
+    joined = asyncio.Semaphore(0)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(clients):
+            group.create_task(attend(port, joined))
+        for _ in range(clients):
+            await joined.acquire()
+        print(f"{clients} joined", flush=True)
+
+
+def main() -> int:
+    """Run the crowd that the command line asks for; return the exit status."""
+    aiortc.rtcrtpreceiver.get_decoder = lambda _: Blind()  # type: ignore[assignment,attr-defined]  # what it is for
+    asyncio.run(run(int(sys.argv[1]), int(sys.argv[2])))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
