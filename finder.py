@@ -266,4 +266,4 @@ class _Worker:
         self.process.close()
         self.wake.close()
         self.frames.close()
-        self.frames.cancel_join_thread()
+        self.frames.join_thread()  # its last act unlinks semaphores: cut short, it would leave a warning

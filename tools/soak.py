@@ -41,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         where = ["--signaling-port", str(probe.getsockname()[1])]
     server = subprocess.Popen([sys.executable, "server.py", *where], cwd=ROOT, stdout=subprocess.DEVNULL)
-    client = subprocess.Popen([sys.executable, "client.py", *where], cwd=ROOT, stdout=subprocess.DEVNULL)
+    client = subprocess.Popen(
+        [sys.executable, "client.py", "--view", "none", *where], cwd=ROOT, stdout=subprocess.DEVNULL
+    )
     try:
         print("| minute | server, MB | client, MB | process_a, MB |\n|---|---|---|---|")
         rows: list[tuple[float, ...]] = []

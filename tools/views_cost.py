@@ -1,0 +1,87 @@
+"""What does looking cost the loop? Latency with each view and without, in turn, in one run.
+
+    python3 tools/views_cost.py [--rounds 3] [--seconds 7]
+
+Prints a table. The window needs a display; the page is watched by one viewer over HTTP.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def watch(port: int, client: "subprocess.Popen[bytes]") -> None:
+    """Be a viewer of the page's picture until the client ends."""
+    while client.poll() is None:
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", "/picture")
+            answer = connection.getresponse()
+            while answer.read1(65536):
+                pass
+        except OSError:  # not there yet, or not any more
+            client.poll()
+
+
+def measure(views: Sequence[str], seconds: float, folder: Path) -> dict[str, Any]:
+    """Return the summary of one run with the given options of the client."""
+    signaling, page, summary = free_port(), free_port(), folder / "summary.json"
+    where = ["--signaling-port", str(signaling)]
+    client = subprocess.Popen(
+        [sys.executable, "client.py", *where, "--duration", str(seconds), *views, "--http", f"127.0.0.1:{page}"],
+        cwd=ROOT, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    viewer = threading.Thread(target=watch, args=(page, client), daemon=True)
+    if any("web" in option for option in views):
+        viewer.start()
+    server = [sys.executable, "server.py", *where, "--once", "--summary", str(summary)]
+    subprocess.run(server, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+    client.wait()
+    result: dict[str, Any] = json.loads(summary.read_text())
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the table; return the exit status."""
+    parser = argparse.ArgumentParser(description="Measure what the views cost.")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (3)")
+    parser.add_argument("--seconds", type=float, default=7, help="for how long each time (7)")
+    args = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as name:
+        record = ["--record", str(Path(name, "film.mp4"))]
+        kinds = {"none": ["--view", "none"], "web": ["--view", "web"], "record": ["--view", "none", *record]}
+        if os.environ.get("DISPLAY"):
+            kinds |= {"window": ["--view", "window"], "all three": ["--view", "window,web", *record]}
+        runs: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
+        for _ in range(args.rounds):
+            for kind, options in kinds.items():
+                runs[kind].append(measure(options, args.seconds, Path(name)))
+    print("| view | latency p50, ms | p95, ms | frames sent | scored |\n|---|---|---|---|---|")
+    for kind, summaries in runs.items():
+        p50, p95 = (statistics.median(s["latency_ms"][q] for s in summaries) for q in ("p50", "p95"))
+        sent, scored = (sum(s["frames"][q] for s in summaries) for q in ("sent", "scored"))
+        print(f"| {kind} | {p50:.1f} | {p95:.1f} | {sent} | {scored} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
