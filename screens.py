@@ -85,8 +85,6 @@ def show_window(connection: Connection) -> None:
 
 def _open_window() -> None:
     """Open the window. Where there is no display, this process is aborted here."""
-    # a container shares no memory with the screen's server: without this, its window stays black
-    os.environ.setdefault("QT_XCB_NO_MITSHM", "1")
     # Qt tells on stderr what the main process tells better; a traceback of ours is still to be seen
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     silence = os.open(os.devnull, os.O_WRONLY)
