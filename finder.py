@@ -52,6 +52,7 @@ def process_a(
     pts: "Synchronized[int]",
     taken: Semaphore,
     wake: Connection,
+    look: Callable[[Image], Point | None] = find,
 ) -> None:
     """Find the ball in each frame, and store where it is, until the frames end.
 
@@ -61,13 +62,14 @@ def process_a(
         pts: which frame it belongs to, ticks; under the same lock.
         taken: released by the reader when it has read x, y and pts.
         wake: gets an empty message when process_a is ready, and one for each coordinate stored.
+        look: finds the ball's centre in an image.
     """
     end_with_parent()
     cv2.setNumThreads(1)  # the other core has the codec to run
     wake.send_bytes(b"")
     while (item := frames.get()) is not None:
         stamp, image = item
-        point = find(image) or Point(math.nan, math.nan)
+        point = look(image) or Point(math.nan, math.nan)
         del item, image  # let go of the shared memory before the next frame may replace it
         taken.acquire()
         with x.get_lock():
