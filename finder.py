@@ -27,7 +27,7 @@ from multiprocessing.synchronize import Semaphore
 
 import cv2
 
-from ball_track import Image, Point, find
+from ball_track import Image, Point, Scene, draw, find
 from processes import SharedImage, context, end_with_parent, share, signals_blocked, wait_or_kill
 
 logger = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ def process_a(
     """
     end_with_parent()
     cv2.setNumThreads(1)  # the other core has the codec to run
+    look(draw(Scene(), Point(100, 100)))  # what is done once is done before the first frame
     wake.send_bytes(b"")
     while (item := frames.get()) is not None:
         stamp, image = item
