@@ -127,7 +127,7 @@ def create_codec(name: str, width: int, height: int, fps: float, bitrate: int) -
     options = {
         "vp8": {
             "deadline": "realtime",
-            "cpu-used": "-6",
+            "cpu-used": "-6",  # -16 takes a sixth less time, and the ball is found a quarter further off
             "lag-in-frames": "0",
             "noise-sensitivity": "0",  # aiortc's 4 doubles the time, and drags the ball behind its motion
             "static-thresh": "1",
