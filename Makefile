@@ -2,6 +2,7 @@
 # make demo                demo.mp4 and docs/demo.webp, from a run of 15 s
 # make test                every test that this machine can run
 # make netlab              server and client through a bad network, a table (needs root)
+# make transports          the ways that frames can travel, side by side, a table (needs root)
 # make soak [MINUTES=10]   memory over time, a table
 # make bench [BENCH=--quick]  what the loop costs, tables and plots in bench/; its options: bench.py --help
 # make images              build both images and run them as two containers (needs root, podman, buildah)
@@ -15,7 +16,7 @@ SECONDS ?= 20
 MINUTES ?= 10
 BENCH ?=
 
-.PHONY: run demo test netlab soak bench images manifests lint format clean
+.PHONY: run demo test netlab transports soak bench images manifests lint format clean
 
 $(VENV)/.installed: requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +37,9 @@ test: $(VENV)/.installed
 
 netlab: $(VENV)/.installed
 	$(BIN)/python tools/netlab.py --seconds $(SECONDS)
+
+transports: $(VENV)/.installed
+	$(BIN)/python tools/netlab.py --transports --seconds $(SECONDS)
 
 soak: $(VENV)/.installed
 	$(BIN)/python tools/soak.py --minutes $(MINUTES)

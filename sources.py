@@ -192,7 +192,8 @@ class SourceFilm:
                 read = await self._in_thread(partial(self._read_frame, frames))
                 if read is None:
                     return None
-                elapsed, image = read
+                time_in_file, image = read
+                elapsed = n / self.fps if time_in_file is None else time_in_file
                 if zero is None or self.clock() - zero - elapsed > MAX_LATE:
                     zero = max(self._due, self.clock() - MAX_LATE) - elapsed
                 # a timer may be early by its resolution
@@ -208,10 +209,10 @@ class SourceFilm:
             self._thread.submit(container.close)  # behind whatever the thread still does with it
         return None
 
-    def _read_frame(self, frames: Iterator[VideoFrame]) -> tuple[float, Image] | None:
-        """Return the next frame's time in the file (s) and its image; None at the end."""
+    def _read_frame(self, frames: Iterator[VideoFrame]) -> tuple[float | None, Image] | None:
+        """Return the next frame's time in the file (s), if it has one, and its image; None at the end."""
         frame = next(frames, None)
-        return None if frame is None else (frame.time or 0.0, self._image_of(frame))
+        return None if frame is None else (frame.time, self._image_of(frame))
 
     def _image_of(self, frame: VideoFrame) -> Image:
         """Return a frame as an image of the film's size, (H * 3 / 2, W) uint8 I420.
@@ -262,7 +263,7 @@ def camera_of(source: str) -> str | None:
     """
     if re.fullmatch(r"\d{1,3}", source, re.ASCII):
         return f"/dev/video{source}"
-    return source if source.startswith("/dev/") else None
+    return source if source.startswith(("/dev/video", "/dev/v4l/")) else None
 
 
 def describe(error: Exception) -> str:
@@ -286,7 +287,7 @@ def read_truth(path: Path) -> dict[int, Point]:
     seen: set[int] = set()
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
-        for row in rows:
+        for row in _each(rows):
             if not row or (rows.line_num == 1 and row == ["frame", "x", "y"]):
                 continue
             frame, point = _parse_row(row, rows.line_num)
@@ -298,6 +299,18 @@ def read_truth(path: Path) -> dict[int, Point]:
     if not truth:
         raise ValueError("no frame in it has a ball")
     return truth
+
+
+def _each(rows: Iterator[list[str]]) -> Iterator[list[str]]:
+    """Return the rows of a CSV.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
 
 
 def _parse_row(row: list[str], line: int) -> tuple[int, Point | None]:

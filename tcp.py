@@ -38,6 +38,8 @@ SDP = "\r\n".join(
     )
 )
 READ_SIZE = 65536  # bytes
+TCP_RTO_MAX_MS = 44  # linux/tcp.h, since 6.15
+RTO_MAX = 1000  # ms between two attempts to send what was not received; the least that the kernel takes
 NOT_SENT = 16384  # bytes that the kernel may hold back
 STALL_TIMEOUT = 30.0  # s; WebRTC gives a way up after as long
 
@@ -71,6 +73,7 @@ class TcpLink(Link):
         assert writer is not None
         self.signaling._reader = self.signaling._writer = None  # or its close() would say goodbye in its own way
         self._writer = writer
+        set_option(writer, TCP_RTO_MAX_MS, RTO_MAX)  # or it would stay away as long again as the network did
         self._tasks.append(asyncio.create_task(self._receive(reader)))
         return writer
 
@@ -159,9 +162,7 @@ class TcpOffer(TcpLink):
             raise PeerError("an answer that cannot be used")
         writer = self._take_over()
         writer.transport.set_write_buffer_limits(high=0)  # drain() waits until it is empty
-        with contextlib.suppress(OSError):  # it only bounds what a slow peer has waiting
-            connection: socket.socket = writer.get_extra_info("socket")
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT)
+        set_option(writer, socket.TCP_NOTSENT_LOWAT, NOT_SENT)
         self._tasks.append(asyncio.create_task(self._send_frames(writer)))
         return True
 
@@ -212,3 +213,10 @@ class TcpAnswer(TcpLink):
         """End the session at once. Does nothing the second time."""
         await super().close()
         await self._decoder.close()
+
+
+def set_option(writer: asyncio.StreamWriter, option: int, value: int) -> None:
+    """Set a TCP option where the kernel has it: each only makes a bad network less so."""
+    connection: socket.socket = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.IPPROTO_TCP, option, value)

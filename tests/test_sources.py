@@ -54,6 +54,11 @@ def move(path: Path, target: Path) -> None:
     path.rename(target)
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file."""
+    path.write_bytes(data)
+
+
 def damage(path: Path) -> None:
     """Change 200 bytes in the middle of a file."""
     data = bytearray(path.read_bytes())
@@ -100,6 +105,19 @@ async def test_file_is_looped_at_its_own_pace(clip: Path):
     seen = [int(shot.truth.x) for shot in shots if shot.truth is not None]
     assert [(k - ks[0] + seen[0]) % FRAMES for k in ks] == seen
     assert shots[-1].drawn - shots[0].drawn >= (ks[-1] - ks[0] - 1) / FPS - sources.MAX_LATE
+
+
+async def test_file_without_times_is_paced_by_its_rate(tmp_path: Path):
+    """A bare H.264 stream, whose frames have no time, is shown at its rate all the same."""
+    path = tmp_path / "clip.h264"
+    codec = av.CodecContext.create("libx264", "w")
+    assert isinstance(codec, av.VideoCodecContext)
+    codec.width, codec.height, codec.pix_fmt, codec.time_base = 320, 240, "yuv420p", Fraction(1, FPS)
+    frames = [av.VideoFrame(320, 240, "yuv420p") for _ in range(FRAMES)]
+    write_bytes(path, b"".join(bytes(packet) for frame in (*frames, None) for packet in codec.encode(frame)))
+    async with SourceFilm(str(path)) as film:
+        shots = await shots_of(film, FRAMES)
+    assert shots[-1].drawn - shots[0].drawn >= 0.5 * FRAMES / film.fps
 
 
 async def test_file_frames_can_be_told_apart_by_their_pts(clip: Path):
@@ -249,6 +267,7 @@ def test_read_truth_gives_back_what_was_written(tmp_path: Path):
         ("-1,2,3\n", "line 1: out of range"),
         ("1,nan,3\n", "line 1: out of range"),
         ("1,1e300,3\n", "line 1: out of range"),
+        (f"1,{'2' * 200_000},3\n", "field larger than"),
     ],
 )
 def test_read_truth_refuses_what_is_none(tmp_path: Path, text: str, reason: str):

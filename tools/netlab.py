@@ -1,6 +1,7 @@
 """Two hosts on one machine, with a bad network between them.
 
     python3 tools/netlab.py [--seconds 20]     runs server and client through every fault, prints a table
+    python3 tools/netlab.py --transports       compares the ways that frames can travel, with and without loss
 
 `Lab` makes two network namespaces, joined by two TUN devices with a process in between that loses, delays and
 reorders packets, each way by itself, and can black out altogether. No kernel module is needed (netem is not in
@@ -97,6 +98,12 @@ class Lab:
         for host in self._hosts:
             subprocess.run(["ip", "netns", "del", host], capture_output=True, check=False)
 
+    def bytes_sent(self) -> int:
+        """Return how many bytes the server's host has sent."""
+        devices = subprocess.run([*self.server, "cat", "/proc/net/dev"], capture_output=True, text=True, check=True)
+        tun = next(line for line in devices.stdout.splitlines() if "tun0:" in line)
+        return int(tun.split(":")[1].split()[8])  # proc_net_dev(5)
+
     def black_out(self, lasting: float) -> None:
         """Lose every packet for so many seconds."""
         assert self._link is not None
@@ -185,23 +192,44 @@ FAULTS = (
 )
 
 
-def measure(fault: Fault, seconds: float) -> dict[str, Any]:
-    """Run server and client through a fault, and return the server's summary."""
+WAYS = (
+    ("media",),
+    ("datachannel", "--quality", "90"),
+    ("datachannel", "--quality", "png"),
+    ("tcp", "--quality", "90"),
+    ("tcp", "--quality", "png"),
+)
+
+
+def measure(fault: Fault, seconds: float, way: Sequence[str] = WAYS[0]) -> dict[str, Any]:
+    """Run server and client through a fault.
+
+    Args:
+        way: how the frames travel, and the server's options for that.
+
+    Returns:
+        The server's summary; and, of the second half of the run, `kbit_s` that left the server, headers and
+        all, and `cores` that both programs kept busy.
+    """
     with (
         Lab(fault.loss, fault.delay, fault.jitter) as lab,
         tempfile.TemporaryDirectory() as folder,
     ):
         path = Path(folder) / "summary.json"
         where = ["--signaling-host", SERVER_ADDRESS]
-        serve = [sys.executable, "server.py", *where, "--once", "--summary", str(path)]
-        find = [sys.executable, "client.py", *where]
+        serve = [sys.executable, "server.py", *where, "--once", "--summary", str(path), "--transport", *way]
+        find = [sys.executable, "client.py", *where, "--transport", way[0]]
         quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "cwd": ROOT}
         server = subprocess.Popen([*lab.server, *serve], **quiet)
         client = subprocess.Popen([*lab.client, *find], **quiet)
         try:
             time.sleep(seconds / 2)
+            began, spent, sent = time.monotonic(), _cpu_of(server.pid, client.pid), lab.bytes_sent()
             lab.black_out(fault.dark)
             time.sleep(seconds / 2)
+            lasted = time.monotonic() - began
+            cores = (_cpu_of(server.pid, client.pid) - spent) / lasted
+            kbit_s = (lab.bytes_sent() - sent) * 8 / 1000 / lasted
             client.send_signal(signal.SIGINT)
             client.wait(30)
             server.wait(30)
@@ -211,13 +239,40 @@ def measure(fault: Fault, seconds: float) -> dict[str, Any]:
             client.wait()
             server.wait()
         summary: dict[str, Any] = json.loads(path.read_text())
-        return summary
+        return {**summary, "kbit_s": kbit_s, "cores": cores}
+
+
+def _cpu_of(*pids: int) -> float:
+    """Return the processor time of processes and all of their children, s."""
+    spent = 0.0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        spent += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # user and system: proc_pid_stat(5)
+        spent += _cpu_of(*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    return spent
+
+
+def print_transports(seconds: float) -> None:
+    """Print the table of the ways that frames can travel."""
+    print("| frames travel by | loss | scored | error mean, px | latency p50 / p95, ms | kbit/s | cores |")
+    print("|---|---|---|---|---|---|---|")
+    for loss in (0, 5):
+        for way in WAYS:
+            summary = measure(Fault("", loss=loss), seconds, way)
+            frames, error, latency = summary["frames"], summary["error_px"], summary["latency_ms"]
+            figures = f"{error['mean']:.4f} | {latency['p50']:.1f} / {latency['p95']:.1f}" if error else "- | -"
+            print(
+                f"| {' '.join(way)} | {loss} % | {frames['scored'] / frames['sent']:.1%} | {figures}"
+                f" | {summary['kbit_s']:.0f} | {summary['cores']:.2f} |",
+                flush=True,
+            )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; return the exit status."""
     parser = argparse.ArgumentParser(description="Run server and client through a bad network.")
     parser.add_argument("--seconds", type=float, default=20, help="for each fault (20)")
+    parser.add_argument("--transports", action="store_true", help="compare the ways that frames can travel")
     parser.add_argument("--link", nargs=5, metavar=("HOST", "HOST", "LOSS", "DELAY", "JITTER"), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.link:
@@ -228,6 +283,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if reason is not None:
         print(f"netlab.py: error: {reason}", file=sys.stderr)
         return 1
+    if args.transports:
+        print_transports(args.seconds)
+        return 0
     print("| fault | sent | scored | missed | skipped | lost | error mean, px | latency p50 / p95, ms |")
     print("|---|---|---|---|---|---|---|---|")
     for fault in FAULTS:
