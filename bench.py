@@ -18,7 +18,7 @@ needs Linux) in cores: 1 is one core busy all the time. Words:
 
     floor        one process that encodes and decodes the same frames at the same pace, by the same calls
     traced       server and client with notes taken of when each frame passes each station; see tools/tracing.py
-    plain        server and client with frames handled as whole BGR images; see tools/plain.py
+    plain        server and client with every frame handled as a BGR image, pickled; see tools/plain.py
     crowd        clients that look at nothing, to load a server with; see tools/crowd.py
 """
 
@@ -302,7 +302,7 @@ class Loop(Case):
                 return programs.enter_context(Program(*command, log=log))
 
             server = run(*before[self.wrapper], "server.py", *where, *film, *self.server)
-            client = run(*before[self.wrapper], "client.py", *where, *self.client)
+            client = run(*before[self.wrapper], "client.py", *where, "--view", "none", *self.client)
             server.wait_for("scored [1-9]")
             crowd = [run("-m", "tools.crowd", self.crowd, port)] if self.crowd else []
             for each in crowd:
@@ -439,7 +439,7 @@ def latency_part() -> Part:
         quick = what == "vp8 shared"
         cases += [
             Loop(f"{what} marker", ratios, quick, server, marker),
-            Loop(f"{what} stock", ratios, what == "vp8 aiortc", server, stock),
+            Loop(f"{what} stock", ratios, server=server, client=stock),
             Loop(f"traced: {what} marker", (), quick, server, marker, wrapper="tools.tracing"),
             Floor(floor, (), quick, codec, encoder),
         ]
@@ -449,7 +449,7 @@ def latency_part() -> Part:
         *LATENCY,
         Column("p50 / floor", "p50 / floor", 2),
         Column("p99 / floor p50", "p99 / floor", 2),
-        Column("all CPU, cores", "cpu", 3),
+        *CPU,
         Column("CPU / plain", "cpu / plain", 2),
         SCORED,
     )
@@ -474,7 +474,7 @@ def accuracy_part() -> Part:
         "--size": ["320x240", "1280x720"],
         "--codec": ["h264"],
     }
-    quick = {("--color", "blue"), ("--radius", 5), ("--bitrate", "100k")}
+    quick = {("--color", "blue"), ("--bitrate", "100k")}
     cases = [Loop("default", quick=True)]
     cases += [
         Loop(f"{option[2:]} {value}", quick=(option, value) in quick, server=(option, value))
