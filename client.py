@@ -10,14 +10,17 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import re
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
+import color_find
 import options
-from ball_track import Image, Point
-from finder import Finder, FinderError
+from ball_track import Image, Point, find
+from finder import Finder, FinderError, process_a
 from messages import Found, Message, MessageError, Missed, Restarted, Score, Skipped, encode, parse
 from views import Views, kinds
 
@@ -47,7 +50,9 @@ class Client:
         self.stop = asyncio.Event()
         self._args = args
         self._link: Link | None = None
-        self._finder = Finder(self._on_found, self._on_skipped, self._on_restart)
+        look = find if args.color is None else partial(color_find.find, hues=args.color)
+        target = partial(process_a, look=look)
+        self._finder = Finder(self._on_found, self._on_skipped, self._on_restart, target)
         self._views = Views(args.view, args.http, args.record, self._add_routes, on_closed=self.stop.set)
         self._failure: str | None = None  # why the job could not be done
         self._met = 0  # sessions
@@ -226,6 +231,23 @@ class Client:
             self._views.on_score(score)
 
 
+def hues(text: str) -> tuple[float, float] | None:
+    """Return a range of hues in degrees from a colour's name or FROM-TO; None for auto.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none of these.
+    """
+    if text == "auto":
+        return None
+    if text in color_find.HUES:
+        return color_find.HUES[text]
+    match = re.fullmatch(r"(\d{1,3})-(\d{1,3})", text, re.ASCII)
+    if match is None or int(match[1]) > 360 or int(match[2]) > 360:
+        names = ", ".join(color_find.HUES)
+        raise argparse.ArgumentTypeError(f"{text!r}: must be auto, {names}, or hues FROM-TO in degrees such as 340-20")
+    return int(match[1]), int(match[2])
+
+
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the options; exit with status 2 if they are wrong."""
     parser = options.Parser(description="Find the ball in what a server films, and tell it where it is.")
@@ -252,6 +274,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default="127.0.0.1:8080",
         metavar="HOST:PORT",
         help="where --view web serves its page (127.0.0.1:8080)",
+    )
+    parser.add_argument(
+        "--color",
+        type=hues,
+        metavar="auto|NAME|FROM-TO",
+        help="of the ball in a real scene, a name or a range of hues in degrees; auto: any ball on black (auto)",
     )
     parser.add_argument("--record", metavar="FILE.mp4", help="record what the view shows")
     return parser.parse_args(argv)

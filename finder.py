@@ -27,7 +27,7 @@ from multiprocessing.synchronize import Semaphore
 
 import cv2
 
-from ball_track import Image, Point, find
+from ball_track import Image, Point, Scene, draw, find
 from processes import SharedImage, context, end_with_parent, share, signals_blocked, wait_or_kill
 
 logger = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ def process_a(
     pts: "Synchronized[int]",
     taken: Semaphore,
     wake: Connection,
+    look: Callable[[Image], Point | None] = find,
 ) -> None:
     """Find the ball in each frame, and store where it is, until the frames end.
 
@@ -61,13 +62,15 @@ def process_a(
         pts: which frame it belongs to, ticks; under the same lock.
         taken: released by the reader when it has read x, y and pts.
         wake: gets an empty message when process_a is ready, and one for each coordinate stored.
+        look: finds the ball's centre in an image.
     """
     end_with_parent()
     cv2.setNumThreads(1)  # the other core has the codec to run
+    look(draw(Scene(), Point(100, 100)))  # what is done once is done before the first frame
     wake.send_bytes(b"")
     while (item := frames.get()) is not None:
         stamp, image = item
-        point = find(image) or Point(math.nan, math.nan)
+        point = look(image) or Point(math.nan, math.nan)
         del item, image  # let go of the shared memory before the next frame may replace it
         taken.acquire()
         with x.get_lock():

@@ -5,7 +5,7 @@
     /metrics   counts and figures, as Prometheus reads them
 
 Counts are read from where the program keeps them anyway, at the moment when somebody asks. Figures are counted
-in fixed buckets as they come, two microseconds each: buckets of several servers can be added up, quantiles
+in fixed buckets as they come, a microsecond each: buckets of several servers can be added up, quantiles
 cannot. No label names a client: whoever dials in a loop would make the server's memory grow.
 """
 

@@ -16,11 +16,11 @@ import numpy as np
 
 from ball_track import Image
 from overlay import compose
-from views import Failed, Picture, Ready
+from screens import Failed, Picture, Ready
 
 # av takes a while to import, and the client need not: it names `record` as what the process runs, no more
 if TYPE_CHECKING:
-    from av import VideoStream
+    from av import VideoFrame, VideoStream
 
 TICK = Fraction(1, 90_000)  # s
 GAP = 3_000  # ticks between the last frame of a session and the first of the next one
@@ -66,6 +66,7 @@ class Recording:
         options = {"movflags": "hybrid_fragmented", "flush_packets": "1"}
         self._container = av.open(path, "w", format="mp4", options=options)
         self._stream: VideoStream | None = None
+        self._broken = False  # a write has failed
         self._time = 0  # ticks; the last frame's in the file
         self._shift: int | None = None  # ticks from a frame's pts to its time in the file
         self._next_key = 0  # ticks
@@ -99,7 +100,16 @@ class Recording:
         if frame.pts >= self._next_key:
             frame.pict_type = PictureType.I
             self._next_key = frame.pts + KEY_FRAME_TICKS
-        self._container.mux(self._stream.encode(frame))
+        self._mux(frame)
+
+    def _mux(self, frame: "VideoFrame | None") -> None:
+        """Encode a frame, None for the end, and write what comes of it."""
+        assert self._stream is not None
+        try:
+            self._container.mux(self._stream.encode(frame))
+        except OSError:
+            self._broken = True
+            raise
 
     def _place(self, pts: int) -> int:
         """Return the time in the file, in ticks, of a frame; a new session goes on where the last one ended."""
@@ -123,9 +133,8 @@ class Recording:
 
     def close(self) -> None:
         """Encode what is left, and close the file. Does nothing the second time."""
-        stream, self._stream = self._stream, None
-        try:
-            if stream is not None:
-                self._container.mux(stream.encode(None))
-        finally:
+        if self._stream is not None and not self._broken:
+            self._mux(None)
+        self._stream = None
+        if not self._broken:  # or closing it would end this process with SIGSEGV
             self._container.close()

@@ -1,15 +1,13 @@
 """Where a person looks: a window, a page in a browser, a recording. Any of them, together.
 
-    main thread                                            the view's own process
-    Views: gathers what is known of each frame
+    main thread                                            the view's own process (screens.py, recording.py)
+    Sightings: what is known of each frame
     View.offer(picture) ── (figures, trail, image) ──────▶ draws it over the image, shows it
-    ready for the next  ◀── Ready ────────────────────────
+    ready for the next ◀─── Ready ────────────────────────
 
 - What the loop pays for a view is one copy of the planes to shared memory, once the frame's coordinate is on
   its way. Colour conversion, drawing, JPEG, H.264 and the window system run elsewhere, at a lower priority.
 - A view gets a picture when it is ready for one, and then the newest; only the recording has a queue.
-- A frame is shown together with its own coordinate, error and latency: when its score arrives from the server,
-  or that of a later frame does, or after PATIENCE.
 - Each view has a process of its own, so that one that dies takes nothing along: imshow ends its process with
   SIGABRT where there is no display, and hangs for ever where av was imported before cv2.
 """
@@ -23,18 +21,15 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import cv2
-
-from ball_track import Image, Point, blank
+from ball_track import Image, Point
 from messages import Score
 from options import ListenError
-from overlay import Figures, Footprint, compose
-from processes import SharedImage, context, end_with_parent, share, signals_blocked, wait_or_kill
+from processes import SharedImage, context, share, signals_blocked, wait_or_kill
+from screens import Closed, Failed, Picture, Ready, encode_jpegs, run_view, show_window
+from sightings import Sight, Sightings
 
 if TYPE_CHECKING:  # the views' processes import this file, and have no use for a web server
     from aiohttp import web
@@ -43,125 +38,15 @@ if TYPE_CHECKING:  # the views' processes import this file, and have no use for 
 
 logger = logging.getLogger(__name__)
 
-TITLE = "ball over WebRTC"
-CLOSING_KEYS = (27, ord("q"))  # Esc, q
-WINDOW_POLL = 0.02  # s between two looks at keys and pictures
-JPEG_QUALITY = 85
 PAGE_INTERVAL = 1 / 45  # s between two pictures for the page at least: all of 30 a second, half of 60
 
 READY_TIMEOUT = 30.0  # s for a view to come up on a busy machine
 STOP_TIMEOUT = 1.0  # s for a view to end when it is asked to
 FLUSH_TIMEOUT = 10.0  # s for the recording to encode what it has and to close the file
-PATIENCE = 0.25  # s that a frame waits to be shown for the server to score it
-MAX_PENDING = 16  # frames that wait so
 RECORDING_BACKLOG = 16  # frames that wait for the recording's process
-TRAIL_TICKS = 90_000  # 1 s
-NICENESS = 10  # of the views' processes: decoder and process_a go first
 
 
-class Picture(NamedTuple):
-    """A frame and what is known of it, as a view's process gets it.
-
-    pts: ticks of 1 / 90000 s; image: (H * 3 / 2, W) uint8 I420, valid until the view is ready again.
-    """
-
-    pts: int
-    figures: Figures
-    trail: Sequence[Footprint]
-    image: Image
-
-
-class Ready(NamedTuple):
-    """A view says: send the next picture. There are `size` bytes of JPEG in the last one's place."""
-
-    size: int = 0
-
-
-class Closed(NamedTuple):
-    """A view says: the person who looks wants to end."""
-
-
-class Failed(NamedTuple):
-    """A view says why it cannot go on."""
-
-    reason: str
-
-
-# --- In a view's process -------------------------------------------------------------------------
-
-
-def run_view(target: Callable[..., None], connection: Connection, *args: Any) -> None:
-    """Run a view until there are no more pictures, or nobody who could send them."""
-    os.nice(NICENESS)
-    cv2.setNumThreads(1)
-    with contextlib.suppress(EOFError, ConnectionError):
-        target(connection, *args)
-
-
-def show_window(connection: Connection) -> None:
-    """Show pictures in a window until it is closed, by a key or with the mouse."""
-    end_with_parent()  # where the window system hangs, too
-    _open_window()
-    connection.send(Ready())
-    shape = None
-    while True:
-        if connection.poll(WINDOW_POLL):
-            picture: Picture | None = connection.recv()
-            if picture is None:
-                return
-            drawn = compose(picture.image, picture.figures, picture.trail)
-            del picture  # its memory may be gone when the next one comes
-            if drawn.shape != shape:
-                shape = drawn.shape
-                cv2.resizeWindow(TITLE, shape[1], shape[0])
-            cv2.imshow(TITLE, drawn)
-            connection.send(Ready())
-        if cv2.waitKey(1) in CLOSING_KEYS or cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
-            connection.send(Closed())
-            return
-
-
-def _open_window() -> None:
-    """Open the window. Where there is no display, this process is aborted here."""
-    # Qt tells on stderr what the main process tells better; a traceback of ours is still to be seen
-    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 2)
-    os.close(silence)
-    cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
-    cv2.imshow(TITLE, compose(blank(640, 480), Figures(), ()))
-    cv2.waitKey(1)
-
-
-def encode_jpegs(connection: Connection) -> None:
-    """Turn pictures into JPEG, and put that where the image was."""
-    connection.send(Ready())
-    while True:
-        picture: Picture | None = connection.recv()
-        if picture is None:
-            return
-        drawn = compose(picture.image, picture.figures, picture.trail)
-        data = cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-        fits = data.size <= picture.image.size
-        if fits:
-            picture.image.reshape(-1)[: data.size] = data.reshape(-1)
-        del picture  # its memory may be gone when the next one comes
-        connection.send(Ready(data.size if fits else 0))
-
-
-# --- In the main thread: one view ----------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Known:
-    """What is known of a frame that waits to be shown."""
-
-    pts: int
-    seen: Sequence[Image]
-    received: float  # s of the loop's clock
-    found: Point | None = None
-    score: Score | None = None
-    complete: bool = False  # nothing more will be known
+# --- One view ------------------------------------------------------------------------------------
 
 
 class View:
@@ -193,7 +78,7 @@ class View:
         self._idle = asyncio.Event()  # and there is none for it
         self._on_end, self._on_jpeg, self._patience = on_end, on_jpeg, patience
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[tuple[Known, Figures, Sequence[Footprint]]] = deque()
+        self._waiting: deque[Sight] = deque()
         self._backlog = backlog
         self._ready = False
         self._image: SharedImage | None = None
@@ -213,11 +98,11 @@ class View:
         """Return whether its process is there."""
         return self._process is not None
 
-    def offer(self, known: Known, figures: Figures, trail: Sequence[Footprint]) -> None:
+    def offer(self, sight: Sight) -> None:
         """Show a frame, when the view is ready for it and if no newer one is there by then."""
         if self._process is None:
             return
-        self._waiting.append((known, figures, trail))
+        self._waiting.append(sight)
         if len(self._waiting) > self._backlog:
             self._waiting.popleft()
             self.passed_over += 1
@@ -230,12 +115,12 @@ class View:
         if not self._waiting:
             self._idle.set()
             return
-        known, figures, trail = self._waiting.popleft()
-        self._image = share(known.seen, self._image)
+        sight = self._waiting.popleft()
+        self._image = share(sight.seen, self._image)
         self._ready = False
         self.shown += 1
         with contextlib.suppress(ConnectionError):  # it died: its end of the connection tells
-            self._connection.send(Picture(known.pts, figures, trail, self._image))  # type: ignore[arg-type]  # see SharedImage
+            self._connection.send(Picture(sight.pts, sight.figures, sight.trail, self._image))  # type: ignore[arg-type]  # see SharedImage
 
     def _on_reply(self) -> None:
         """Take what the process says; a message is short, so all of it is there."""
@@ -303,7 +188,7 @@ def _describe(status: int | None) -> str:
     return signal.Signals(-status).name if status is not None and status < 0 else f"status {status}"
 
 
-# --- In the main thread: all of them -------------------------------------------------------------
+# --- All of them ---------------------------------------------------------------------------------
 
 
 class Views:
@@ -337,7 +222,7 @@ class Views:
         self._jpegs: View | None = None
         self._recording: View | None = None
         self._next_jpeg = 0.0  # s of the loop's clock
-        self.begin()
+        self._sightings = Sightings(self._show)
 
     async def __aenter__(self) -> "Views":
         """Start what is wanted.
@@ -373,12 +258,10 @@ class Views:
         """Stop everything; does nothing the second time."""
         if self._page is not None:
             await self._page.close()
-        for known in self._pending:
-            known.complete = True
-        self._show_complete()
+        self._sightings.flush()
         await asyncio.gather(*(view.close() for view in self._views))
         view = self._recording
-        if view is not None and view.shown:
+        if view is not None and view.shown and not self.failed:
             missing = f", {view.passed_over} passed over" if view.passed_over else ""
             print(f"recording: {view.shown} frames in {self._record}{missing}")
             self._recording = None
@@ -407,96 +290,35 @@ class Views:
     # --- What the client tells -------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Forget the frames of the last session: a new one counts its pts anew."""
-        self._pending: list[Known] = []  # oldest first
-        self._found: deque[tuple[int, Point]] = deque()  # of the last second, oldest first
-        self._arrivals: deque[float] = deque()  # s of the loop's clock, of the last second
-        self._counts: tuple[int, int] | tuple[None, None] = (None, None)  # scored, lost
+        """Begin a session: it counts its pts, and its frames, anew."""
+        self._sightings.flush()
+        self._sightings = Sightings(self._show)
 
     def on_frame(self, pts: int, seen: Sequence[Image]) -> None:
-        """Take note of a frame that was received.
-
-        Args:
-            pts: its name, in ticks.
-            seen: its Y, U and V planes, (H, W), (H / 2, W / 2) and (H / 2, W / 2) uint8. They must stay as they are.
-        """
-        if not self._views:
-            return
-        now = self._loop.time()
-        self._arrivals.append(now)
-        while self._arrivals[0] <= now - 1:
-            self._arrivals.popleft()
-        self._pending.append(Known(pts, seen, now))
-        for known in self._pending[:-MAX_PENDING]:
-            known.complete = True
-        for known in self._pending:
-            if known.received > now - PATIENCE:
-                break
-            known.complete = True
-        self._show_complete()
+        """Take note of a frame that was received: its pts (ticks) and its planes, which must stay as they are."""
+        if self._views:
+            self._sightings.on_frame(pts, seen, self._loop.time())
 
     def on_found(self, pts: int, point: Point | None) -> None:
         """Take note of where the ball is in a frame, None for nowhere."""
-        known = self._know(pts)
-        if known is None:
-            return
-        if point is None:
-            known.complete = True
-            self._show_complete()
-            return
-        known.found = point
-        self._found.append((pts, point))
-        while self._found[0][0] < pts - TRAIL_TICKS:
-            self._found.popleft()
+        self._sightings.on_found(pts, point)
 
     def on_skipped(self, pts: int) -> None:
         """Take note of a frame that was passed over."""
-        known = self._know(pts)
-        if known is not None:
-            known.complete = True
-            self._show_complete()
+        self._sightings.on_skipped(pts)
 
     def on_score(self, score: Score) -> None:
-        """Take note of what the server made of a coordinate.
-
-        Scores arrive in the frames' order; one that was overtaken is not worth waiting for.
-        """
-        if not self._views:
-            return
-        self._counts = score.scored, score.lost
+        """Take note of what the server made of a coordinate."""
         if self._page is not None:
             self._page.sample(score.error_px, score.latency_ms)
-        for known in self._pending:
-            if known.pts > score.pts:
-                break
-            known.complete = True
-            if known.pts == score.pts:
-                known.score = score
-        self._show_complete()
+        self._sightings.on_score(score)
 
-    def _know(self, pts: int) -> Known | None:
-        return next((known for known in self._pending if known.pts == pts), None)
-
-    def _show_complete(self) -> None:
-        """Show the frames that wait no longer, in their order."""
-        while self._pending and self._pending[0].complete:
-            self._show(self._pending.pop(0))
-
-    def _show(self, known: Known) -> None:
-        score = known.score
-        figures = Figures(known.found, score and score.error_px, score and score.latency_ms, self._fps(), *self._counts)
-        trail = [Footprint((known.pts - pts) / TRAIL_TICKS, at) for pts, at in self._found if pts <= known.pts]
+    def _show(self, sight: Sight) -> None:
         for view in self._views:
             if view is not self._jpegs or self._page_wants_picture():
-                view.offer(known, figures, trail)
+                view.offer(sight)
         if self._page is not None:
-            self._page.figures = figures
-
-    def _fps(self) -> float | None:
-        """Return how many frames a second were received in the last second."""
-        if len(self._arrivals) < 2:
-            return None
-        return (len(self._arrivals) - 1) / (self._arrivals[-1] - self._arrivals[0])
+            self._page.figures = sight.figures
 
     def _page_wants_picture(self) -> bool:
         assert self._page is not None

@@ -70,7 +70,7 @@ ip netns add $net
 ip -n $net link set lo up
 inside() { nsenter --net=/run/netns/$net "$@"; }
 clean_up() {
-  inside podman rm --force --time 2 $server $client $early > /dev/null 2>&1 || true
+  inside podman rm --force --ignore --time 2 $server $client $early > /dev/null 2>&1 || true
   inside podman network rm $net > /dev/null 2>&1 || true
   ip netns del $net
   [ -n "${KEEP:-}" ] || podman rmi localhost/ball-server localhost/ball-client > /dev/null 2>&1 || true

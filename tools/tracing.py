@@ -146,9 +146,9 @@ def trace_client(notes: Notes) -> None:
 
 def trace_process_a(notes: Notes) -> None:
     """Put process_a's stations in place."""
-    import finder
+    import ball_track
 
-    notes.around(finder, "find", lambda _: None, before="search", after="found")
+    notes.around(ball_track, "find", lambda _: None, before="search", after="found")
 
 
 def main() -> int:

@@ -1,0 +1,185 @@
+"""The recording: every frame, at its own time, in a file that plays however the client ended."""
+
+import math
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from ball_track import Scene, draw
+from marks import find_cross, find_white
+from overlay import Figures, compose
+from programs import Program, free_port, run, wait_until_gone
+from recording import Recording
+
+RATE = 90_000  # ticks / s
+
+
+def read(path: Path) -> list[tuple[float, npt.NDArray[np.uint8]]]:
+    """Return a recording's frames: time in s, and the picture, (H, W, 3) uint8 BGR."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.name == "h264"
+        assert stream.codec_context.pix_fmt == "yuv420p"
+        frames = []
+        for frame in container.decode(stream):
+            assert frame.time is not None
+            frames.append((frame.time, frame.to_ndarray(format="bgr24").astype(np.uint8, copy=False)))
+        return frames
+
+
+def picture(k: int, width: int = 640, height: int = 480) -> npt.NDArray[np.uint8]:
+    """Return a picture of frame `k` of a scene."""
+    scene = Scene(width, height)
+    return compose(draw(scene, scene.position(k)), Figures(found=scene.position(k)), ())
+
+
+def test_recording_keeps_every_frame_and_its_time(tmp_path: Path) -> None:
+    """Whatever the rate does, each frame is seen at its own pts, counted from the first one's."""
+    path = tmp_path / "film.mp4"
+    times = [12_345 + round(n * 3003.7) + (n % 7) * 16 + (n > 40) * 50_000 for n in range(80)]
+    with Recording(str(path)) as recording:
+        for k, pts in enumerate(times):
+            recording.add(pts, picture(k))
+    frames = read(path)
+    assert [time for time, _ in frames] == pytest.approx([(pts - times[0]) / RATE for pts in times], abs=1 / RATE)
+    for k, (_, seen) in enumerate(frames):
+        cross = find_cross(seen)
+        assert cross is not None
+        assert math.dist(cross, Scene().position(k)) < 3, "the ball moves 8 px a frame"
+
+
+def test_recording_goes_on_when_the_pts_begin_anew(tmp_path: Path) -> None:
+    """A second session follows the first one, at once and at its own pace."""
+    path = tmp_path / "film.mp4"
+    with Recording(str(path)) as recording:
+        for pts in (0, 3000, 6000, 0, 3000, 9000):
+            recording.add(pts, picture(pts // 3000))
+    assert [round(time * RATE) for time, _ in read(path)] == [0, 3000, 6000, 9000, 12_000, 18_000]
+
+
+def test_recording_fits_another_size_to_the_first(tmp_path: Path) -> None:
+    """A film has one size; a server that films smaller pictures does not end it."""
+    path = tmp_path / "film.mp4"
+    with Recording(str(path)) as recording:
+        recording.add(0, picture(0))
+        recording.add(3000, picture(0, 320, 240))
+    assert [seen.shape for _, seen in read(path)] == [(480, 640, 3)] * 2
+
+
+def test_recording_plays_before_it_is_closed(tmp_path: Path) -> None:
+    """Were its process killed now, all but the last second or two would be there."""
+    path = tmp_path / "film.mp4"
+    with Recording(str(path)) as recording:
+        for k in range(150):
+            recording.add(k * 3000, picture(k))
+        assert len(read(path)) >= 90
+    assert len(read(path)) == 150
+
+
+def test_recording_of_nothing_closes_in_order(tmp_path: Path) -> None:
+    """No frame ever came: there is no film, and no error."""
+    recording = Recording(str(tmp_path / "film.mp4"))
+    recording.close()
+    recording.close()
+
+
+@pytest.mark.parametrize("path", ["missing/film.mp4", "."])
+def test_recording_to_no_file_raises(tmp_path: Path, path: str) -> None:
+    """What is wrong with the path is an OSError, at once."""
+    with pytest.raises(OSError, match=r"No such file|Is a directory"):
+        Recording(str(tmp_path / path))
+
+
+# --- As a program ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def filming() -> Iterator[tuple[Program, int]]:
+    """Return a server that films, and its port."""
+    port = free_port()
+    with run("server.py", "--signaling-port", port, "--print", "every") as server:
+        yield server, port
+
+
+def check(path: Path) -> int:
+    """Check that a film shows the ball under its cross, at 30 frames a second, and return how many frames."""
+    frames = read(path)
+    steps = np.diff([time for time, _ in frames]) * 30
+    assert steps.min() > 0.9
+    assert steps == pytest.approx(np.rint(steps), abs=0.1), "a frame that is passed over leaves its time free"
+    marked = 0
+    for _, seen in frames:
+        ball, cross = find_white(seen), find_cross(seen)
+        if ball is not None and cross is not None and cross.y < 380:
+            assert math.dist(ball, cross) < 2
+            marked += 1
+    assert marked
+    return len(frames)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_client_stopped_leaves_a_film_of_every_frame(tmp_path: Path, filming: tuple[Program, int], number: int) -> None:
+    """As many frames as were received, each at its own time; the client says how many."""
+    server, port = filming
+    path = tmp_path / "film.mp4"
+    with run("client.py", "--signaling-port", port, "--view", "none", "--record", path) as client:
+        server.wait_for("latency", count=60)
+        assert client.end(number) == 0
+        (line,) = client.wait_for("^recording: ")
+        (received,) = client.wait_for("^received ")
+    shown, passed_over = int(line.split()[1]), int(line.split()[-3]) if "passed over" in line else 0
+    assert shown + passed_over == int(received.split()[1])
+    assert check(path) == shown
+
+
+def test_client_killed_leaves_a_film(tmp_path: Path, filming: tuple[Program, int]) -> None:
+    """The recording's process outlives the client for as long as it takes to close the file, and no longer."""
+    server, port = filming
+    path = tmp_path / "film.mp4"
+    with run("client.py", "--signaling-port", port, "--view", "none", "--record", path) as client:
+        server.wait_for("latency", count=60)
+        children = client.children()
+        client.process.kill()
+        for child in children:
+            wait_until_gone(child)
+    assert check(path) >= 30
+
+
+def test_recording_killed_leaves_a_film_and_a_client_that_goes_on(tmp_path: Path, filming: tuple[Program, int]) -> None:
+    """The file plays up to its last fragment; the client says so in one line, and ends with status 1."""
+    server, port = filming
+    path = tmp_path / "film.mp4"
+    with run("client.py", "--signaling-port", port, "--view", "none", "--record", path) as client:
+        server.wait_for("latency", count=120)
+        (pid,) = [pid for pid in client.children() if str(path) in open_files(pid)]
+        os.kill(pid, signal.SIGKILL)
+        client.wait_for("recording: its process ended with SIGKILL; going on without it")
+        server.wait_for("latency", after=len(server.lines))
+        assert client.end() == 1
+    assert check(path) >= 30
+
+
+def open_files(pid: int) -> list[str]:
+    """Return the paths of the files that a process has open."""
+    return [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+
+
+@pytest.mark.parametrize(("path", "reason"), [("missing/film.mp4", "No such file"), ("/dev/full", "No space left")])
+def test_client_that_cannot_record_goes_on(
+    tmp_path: Path, filming: tuple[Program, int], path: str, reason: str
+) -> None:
+    """One clear line; the coordinates are sent all the same; exit status 1 at the end."""
+    server, port = filming
+    with run("client.py", "--signaling-port", port, "--view", "none", "--record", tmp_path / path) as client:
+        (line,) = client.wait_for("recording: cannot write")
+        assert reason in line
+        server.wait_for("latency", count=10)
+        assert client.end() == 1
+        assert "Traceback" not in client.output
+        assert len([line for line in client.lines if "recording" in line]) == 1

@@ -1,0 +1,293 @@
+"""Views as a person meets them: a window on a real (virtual) screen, and none where there is no screen."""
+
+import asyncio
+import math
+import os
+import signal
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ball_track import Point, Scene, planes
+from marks import find_cross, find_white
+from messages import Score
+from overlay import Figures
+from programs import PATIENCE, Program, free_port, is_alive, run, wait_until_gone
+from screen import Screen, needs_screen, run_screen, wait_until
+from screens import TITLE, Closed, Failed, Ready
+from sightings import Sight
+from views import View, Views
+
+# --- One view's process --------------------------------------------------------------------------
+
+
+def note_pictures(connection: Connection, path: str, gate: str) -> None:
+    """Be a view that writes down what it gets, and is busy with each picture until `gate` exists."""
+    connection.send(Ready())
+    while (picture := connection.recv()) is not None:
+        with Path(path).open("a") as file:
+            file.write(f"{picture.pts} {int(picture.image.max())} {os.nice(0)}\n")
+        while not Path(gate).exists():
+            time.sleep(0.01)
+        connection.send(Ready())
+
+
+def close_at_once(connection: Connection) -> None:
+    """Be a view that a person closes."""
+    connection.send(Ready())
+    connection.send(Closed())
+
+
+def fail(connection: Connection) -> None:
+    """Be a view that cannot do its job."""
+    connection.send(Failed("no ink"))
+
+
+def abort(connection: Connection) -> None:
+    """Be a view that a library ends."""
+    os.abort()
+
+
+def be_deaf(connection: Connection) -> None:
+    """Be a view that listens to nobody."""
+    connection.send(Ready())
+    time.sleep(600)
+
+
+def a_sight(pts: int, level: int = 200) -> Sight:
+    """Return a frame, all of whose samples have one level."""
+    image = np.full((96, 64), level, np.uint8)
+    return Sight(pts, planes(image), Figures(), ())
+
+
+class Ends:
+    """Remembers how views ended."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str | None] = []
+        self._event = asyncio.Event()
+
+    def __call__(self, view: View, why: str | None) -> None:
+        """Take note of one."""
+        assert not view.alive
+        self.reasons.append(why)
+        self._event.set()
+
+    async def wait(self) -> str | None:
+        """Return the first reason."""
+        async with asyncio.timeout(PATIENCE):
+            await self._event.wait()
+        return self.reasons[0]
+
+
+async def ready(view: View) -> View:
+    """Return a view once it is ready."""
+    async with asyncio.timeout(PATIENCE):
+        await view.started.wait()
+    return view
+
+
+async def offer_while_busy(tmp_path: Path, backlog: int) -> list[int]:
+    """Offer five frames while a view is busy with the first one, and return those that it got."""
+    notes, gate = tmp_path / "notes", tmp_path / "gate"
+    view = View("notes", note_pictures, str(notes), str(gate), on_end=Ends(), backlog=backlog, patience=PATIENCE)
+    await ready(view)
+    for number in range(5):
+        view.offer(a_sight(number, 100 + number))
+    gate.touch()
+    await view.close()
+    lines = [line.split() for line in notes.read_text().splitlines()]
+    assert view.shown == len(lines)
+    assert view.shown + view.passed_over == 5
+    for pts, level, _ in lines:
+        assert int(level) == 100 + int(pts), "every frame came with its own image"
+    return [int(pts) for pts, _, _ in lines]
+
+
+async def test_view_busy_gets_the_newest_frame_next(tmp_path: Path) -> None:
+    """What came between the frame that it is busy with and the newest one is passed over."""
+    assert await offer_while_busy(tmp_path, backlog=1) == [0, 4]
+
+
+async def test_view_with_a_backlog_gets_every_frame(tmp_path: Path) -> None:
+    """A recording wants them all, and has them all before it is closed."""
+    assert await offer_while_busy(tmp_path, backlog=8) == [0, 1, 2, 3, 4]
+
+
+async def test_view_runs_at_a_lower_priority(tmp_path: Path) -> None:
+    """Looking must not take time from what is looked at."""
+    notes, gate = tmp_path / "notes", tmp_path / "gate"
+    gate.touch()
+    view = await ready(View("notes", note_pictures, str(notes), str(gate), on_end=Ends(), patience=PATIENCE))
+    view.offer(a_sight(0))
+    await view.close()
+    assert int(notes.read_text().split()[2]) > os.nice(0)
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [(close_at_once, None), (fail, "no ink"), (abort, "its process ended with SIGABRT")],
+)
+async def test_view_tells_how_it_ended(target, reason: str | None) -> None:
+    """Closed by a person, failed for a reason, or aborted: the main thread is told, and goes on."""
+    ends = Ends()
+    view = View("test", target, on_end=ends)
+    assert await ends.wait() == reason
+    await ready(view)
+    view.offer(a_sight(0))  # too late, and harmless
+    await view.close()
+    assert len(ends.reasons) == 1
+
+
+async def test_close_kills_a_view_that_does_not_listen() -> None:
+    """No view keeps the client from ending; a second close does nothing."""
+    view = await ready(View("deaf", be_deaf, on_end=Ends(), patience=0.2))
+    view.offer(a_sight(0))
+    async with asyncio.timeout(PATIENCE):
+        await view.close()
+        await view.close()
+    assert not view.alive
+
+
+# --- All of them ---------------------------------------------------------------------------------
+
+
+async def test_views_none_keep_no_frame() -> None:
+    """Without a view, nothing is kept and nothing is shown."""
+    async with Views((), ("127.0.0.1", 1), None, add_routes=lambda _: None, on_closed=lambda: None) as views:
+        await views.started()
+        for pts in range(100):
+            views.on_frame(pts, planes(np.zeros((96, 64), np.uint8)))
+            views.on_found(pts, Point(1, 1))
+            views.on_score(Score(pts, 0.0, 1.0, pts, 0))
+        assert not views.failed
+
+
+# --- The window ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
+    """Return a screen on which the programs' windows appear."""
+    with run_screen() as screen:
+        monkeypatch.setenv("DISPLAY", screen.display)
+        yield screen
+
+
+@pytest.fixture
+def serving() -> Iterator[tuple[Program, int]]:
+    """Return a server that films, and its port."""
+    port = free_port()
+    with run("server.py", "--signaling-port", port) as server:
+        yield server, port
+
+
+def marks(screen: Screen) -> tuple[Point, Point] | None:
+    """Return where ball and cross are on the screen, or None unless both are there and clear of the panel."""
+    picture = screen.picture()
+    ball, cross = find_white(picture), find_cross(picture)
+    return None if ball is None or cross is None or cross.y > 380 else (ball, cross)
+
+
+@needs_screen
+@pytest.mark.parametrize("key", ["q", "Escape"])
+def test_window_marks_the_ball_and_is_closed_by_a_key(screen: Screen, serving: tuple[Program, int], key: str) -> None:
+    """The cross lies on the ball of the very frame that is shown, though it moves; q and Esc end in order."""
+    server, port = serving
+    with run("client.py", "--signaling-port", port, "--view", "window") as client:
+        wait_until(lambda: marks(screen) is not None, lambda: f"ball and cross on the screen; {client.output}")
+        places: set[Point] = set()
+        while len(places) < 10:
+            found = marks(screen)
+            if found is not None and find_white(screen.picture()) == found[0]:  # not while the window was drawn
+                ball, cross = found
+                assert math.dist(ball, cross) < 1.5
+                places.add(ball)
+        screen.xdotool("search", "--name", TITLE, "windowfocus", "key", key)
+        assert client.wait() == 0
+        assert "Traceback" not in client.output
+        server.wait_for("^client 1 from .*: bye")
+
+
+@needs_screen
+def test_window_puts_the_ball_where_it_is(screen: Screen) -> None:
+    """A ball that rests is on the screen where the scene has it, and the cross with it."""
+    port, scene = free_port(), Scene(speed=0)
+    with (
+        run("server.py", "--signaling-port", port, "--speed", 0),
+        run("client.py", "--signaling-port", port, "--view", "auto") as client,
+    ):
+        wait_until(lambda: marks(screen) is not None, lambda: f"ball and cross on the screen; {client.output}")
+        place = np.array(scene.position(0))
+        geometry = screen.xdotool("search", "--name", TITLE, "getwindowgeometry", "--shell")
+        corner = [int(geometry.partition(f"{name}=")[2].split()[0]) for name in ("X", "Y")]
+        found = marks(screen)
+        assert found is not None
+        for mark in found:
+            assert np.subtract(mark, corner) == pytest.approx(place, abs=1)
+
+
+@needs_screen
+def test_client_goes_on_when_the_window_dies(screen: Screen, serving: tuple[Program, int]) -> None:
+    """Killed or aborted by its window system, the window takes nothing along, and is missed in one line."""
+    server, port = serving
+    with run("client.py", "--signaling-port", port, "--view", "window") as client:
+        wait_until(lambda: marks(screen) is not None, lambda: f"ball and cross on the screen; {client.output}")
+        pid = int(screen.xdotool("search", "--name", TITLE, "getwindowpid"))
+        os.kill(pid, signal.SIGKILL)
+        (line,) = client.wait_for("window:")
+        assert "SIGKILL; going on without it" in line
+        server.wait_for("scored [1-9]", after=len(server.lines))
+        assert client.end() == 0
+        assert len([line for line in client.lines if "window" in line]) == 1
+
+
+@needs_screen
+def test_window_ends_with_a_client_that_is_killed(screen: Screen, serving: tuple[Program, int]) -> None:
+    """No window stays behind."""
+    _, port = serving
+    with run("client.py", "--signaling-port", port, "--view", "window") as client:
+        wait_until(lambda: marks(screen) is not None, lambda: f"ball and cross on the screen; {client.output}")
+        pid = int(screen.xdotool("search", "--name", TITLE, "getwindowpid"))
+        client.process.kill()
+        wait_until_gone(pid)
+        assert not is_alive(pid)
+
+
+@pytest.mark.parametrize("view", ["auto", "window"])
+@pytest.mark.parametrize(("display", "line"), [(None, "DISPLAY is not set"), (":4711", "display :4711 cannot be used")])
+def test_client_without_a_display_says_so_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, serving: tuple[Program, int], view: str, display: str | None, line: str
+) -> None:
+    """No DISPLAY, or one that nobody answers at, costs one line and nothing else."""
+    server, port = serving
+    if display is not None:
+        monkeypatch.setenv("DISPLAY", display)
+    with run("client.py", "--signaling-port", port, "--view", view) as client:
+        server.wait_for("scored [1-9]")
+        assert client.end() == 0
+        assert len([each for each in client.lines if line in each]) == 1
+        assert len(client.lines) == 2, client.output
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "rule"),
+    [
+        ("--view", "wall", "none, or some of auto, window, web"),
+        ("--view", "none,web", "none, or some of auto, window, web"),
+        ("--view", "", "none, or some of auto, window, web"),
+        ("--http", "8080", "HOST:PORT"),
+        ("--http", "127.0.0.1:0", "1 to 65535"),
+    ],
+)
+def test_client_refuses_wrong_view_options(option: str, value: str, rule: str) -> None:
+    """One line that names option, value and rule; exit status 2."""
+    with run("client.py", option, value) as client:
+        assert client.wait() == 2
+        assert len(client.lines) == 1
+        assert option in client.output
+        assert rule in client.output
