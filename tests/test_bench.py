@@ -36,14 +36,20 @@ def test_ledger_figures_leaves_out_the_beginning():
     """Only the last frames of the film count, whatever order the rows are in."""
     rows = [row(1, 12, latency=1), row(1, 0, "lost"), row(1, 11, latency=1), row(1, 10, latency=99)]
     assert bench.ledger_figures(rows, frames=2) == {
-        "scored": 100, "error p50": 0, "error p95": 0, "error p99": 0,
+        "sent": 100, "scored": 100, "error p50": 0, "error p95": 0, "error p99": 0,
         "latency p50": 1, "latency p95": 1, "latency p99": 1,
     }  # fmt: skip
 
 
+def test_ledger_figures_tells_a_slow_server_from_a_slow_client():
+    """Frames of the film that were never sent are not sent; those that were, may still all be scored."""
+    figures = bench.ledger_figures([row(1, 10), row(1, 13)], frames=4)
+    assert (figures["sent"], figures["scored"]) == (50, 100)
+
+
 def test_ledger_figures_of_nothing_are_no_share_and_no_quantiles():
     """A run in which no frame was sent scored nothing."""
-    assert bench.ledger_figures([], frames=10) == {"scored": 0}
+    assert bench.ledger_figures([], frames=10) == {"sent": 0, "scored": 0}
 
 
 class Counted(bench.Case):
@@ -172,7 +178,7 @@ def test_loop_measures_programs_and_a_crowd():
     """Server, client and two more clients run, and every figure of the tables comes out of it."""
     figures = bench.Loop("loop", crowd=2).measure(seed=1, seconds=0.5)
     assert figures.keys() == {
-        "server cpu", "client cpu", "process_a cpu", "cpu", "scored",
+        "server cpu", "client cpu", "process_a cpu", "cpu", "sent", "scored",
         "error p50", "error p95", "error p99", "latency p50", "latency p95", "latency p99",
     }  # fmt: skip
     assert figures["scored"] > 50
