@@ -68,7 +68,7 @@ def run_screen() -> Iterator[Screen]:
     """Run a virtual screen for the length of a block."""
     with tempfile.TemporaryDirectory() as folder:
         reading, writing = os.pipe()
-        # without -noreset it starts anew when its last client leaves, and a window that opens just then stays black
+        # without -noreset it would start anew whenever its last client has left
         server = subprocess.Popen(
             ["Xvfb", "-displayfd", str(writing), "-screen", "0", f"{WIDTH}x{HEIGHT}x24", "-nolisten", "tcp", "-noreset",
              "-fbdir", folder],
