@@ -195,6 +195,25 @@ def draw(scene: Scene, center: Point) -> Image:
     return image
 
 
+class _Edges(NamedTuple):
+    """The edges between pixels as seen from a disc's centre, px; what lies outside the disc is moved to its rim.
+
+    u: (columns + 1,), v: (rows + 1, 1); half_u, half_v: half the length of the disc's chord along each edge.
+    """
+
+    radius: float
+    u: Floats
+    v: Floats
+    half_u: Floats
+    half_v: Floats
+
+
+def _edges(x: float, y: float, radius: float, rows: int, columns: int) -> _Edges:
+    u = np.clip(np.arange(columns + 1) - 0.5 - x, -radius, radius)
+    v = np.clip(np.arange(rows + 1) - 0.5 - y, -radius, radius)[:, None]
+    return _Edges(radius, u, v, np.sqrt((radius - u) * (radius + u)), np.sqrt((radius - v) * (radius + v)))
+
+
 def coverage(x: float, y: float, radius: float, rows: int, columns: int) -> Floats:
     """Return the share of each pixel that a disc covers, (rows, columns) float64, exactly.
 
@@ -204,9 +223,11 @@ def coverage(x: float, y: float, radius: float, rows: int, columns: int) -> Floa
     >>> bool(abs(coverage(4.3, 4.6, 3, 10, 10).sum() - math.pi * 9) < 1e-9)
     True
     """
-    u = np.clip(np.arange(columns + 1) - 0.5 - x, -radius, radius)
-    v = np.clip(np.arange(rows + 1) - 0.5 - y, -radius, radius)[:, None]
-    half_u, half_v = _half_chord(u, radius), _half_chord(v, radius)
+    return _coverage(_edges(x, y, radius, rows, columns))
+
+
+def _coverage(edges: _Edges) -> Floats:
+    radius, u, v, half_u, half_v = edges
 
     def under(t: Floats, half: Floats) -> Floats:
         """Return the integral of the half chord from 0 to t."""
@@ -216,7 +237,7 @@ def coverage(x: float, y: float, radius: float, rows: int, columns: int) -> Floa
     area_u, area_v = under(u, half_u), under(half_v, np.abs(v))
     beside = np.minimum(area_u, -area_v) + np.maximum(area_u, area_v) - area_v + quarter
     area = area_u + quarter + np.sign(v) * beside + v * (np.clip(u, -half_v, half_v) + half_v)
-    covered: Floats = np.clip(np.diff(np.diff(area, axis=0), axis=1), 0, 1)
+    covered: Floats = np.clip(_within(area), 0, 1)
     return covered
 
 
@@ -226,18 +247,18 @@ def coverage_gradient(x: float, y: float, radius: float, rows: int, columns: int
     A disc that moves right gains, in each pixel, the length of its chord along the pixel's right edge and
     loses that along the left one.
     """
-    u = np.clip(np.arange(columns + 1) - 0.5 - x, -radius, radius)
-    v = np.clip(np.arange(rows + 1) - 0.5 - y, -radius, radius)[:, None]
-    half_u, half_v = _half_chord(u, radius), _half_chord(v, radius)
-    right = -np.diff(np.diff(np.clip(v, -half_u, half_u), axis=0), axis=1)
-    down = -np.diff(np.diff(np.clip(u, -half_v, half_v), axis=1), axis=0)
-    return right, down
+    return _coverage_gradient(_edges(x, y, radius, rows, columns))
 
 
-def _half_chord(t: Floats, radius: float) -> Floats:
-    """Return half the length of the chord at distance t from the centre, 0 outside the disc."""
-    half: Floats = np.sqrt(np.maximum(0, radius**2 - t**2))
-    return half
+def _coverage_gradient(edges: _Edges) -> tuple[Floats, Floats]:
+    _, u, v, half_u, half_v = edges
+    return -_within(np.clip(v, -half_u, half_u)), -_within(np.clip(u, -half_v, half_v))
+
+
+def _within(corners: Floats) -> Floats:
+    """Return what lies in each pixel, (rows, columns), of a sum that is known at its corners."""
+    rows = corners[1:] - corners[:-1]
+    return rows[:, 1:] - rows[:, :-1]
 
 
 # --- Finding -------------------------------------------------------------------------------------
@@ -349,7 +370,8 @@ def _fit_disc(patch: Image, black: int) -> _Fit | None:
     if peak < MIN_CONTRAST / 2:
         return None
     core = (size > peak / 2).astype(np.uint8)
-    contrast = float(np.median(level[core > 0]))
+    inside = level[core > 0]
+    contrast = float(np.partition(inside, inside.size // 2)[inside.size // 2])  # the median
     if abs(contrast) < MIN_CONTRAST / 2:  # noise of both signs
         return None
     share = np.clip(level / contrast, 0, 1) * cv2.dilate(core, np.ones((3, 3), np.uint8))
@@ -357,8 +379,9 @@ def _fit_disc(patch: Image, black: int) -> _Fit | None:
     x, y = moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
     radius = math.sqrt(moments["m00"] / math.pi)
 
-    right, down = coverage_gradient(x, y, radius, *patch.shape)
-    residual = level / contrast - coverage(x, y, radius, *patch.shape)
+    edges = _edges(x, y, radius, *patch.shape)
+    right, down = _coverage_gradient(edges)
+    residual = level / contrast - _coverage(edges)
     xx, xy, yy = (right * right).sum(), (right * down).sum(), (down * down).sum()
     gx, gy = (right * residual).sum(), (down * residual).sum()
     determinant = xx * yy - xy * xy

@@ -340,50 +340,50 @@ class Floor(Case):
 
     def measure(self, seed: int, seconds: float) -> Figures:
         """Encode and decode each frame when it is due: a processor that has slept is slower than one that has not."""
-        from aiortc.jitterbuffer import JitterFrame
-
         scene = Scene(seed=seed)
-        encode, decoder = floor_codec(scene, self.codec, self.encoder)
+        encode, decode = floor_codec(scene, self.codec, self.encoder)
         took: list[float] = []
         start = time.monotonic()
         for k in range(round((WARM_UP + seconds) * scene.fps)):
             image = draw(scene, scene.position(k))
             time.sleep(max(0.0, start + k / scene.fps - time.monotonic()))
             began = time.monotonic()
-            data = encode(k, image)
-            decoder.decode(JitterFrame(data, k * 3000))
+            decode(encode(k, image))
             took.append((time.monotonic() - began) * 1000)
         return quantiles("latency", took[round(WARM_UP * scene.fps) :])
 
 
-def floor_codec(scene: Scene, codec: str, encoder: str) -> tuple[Callable[[int, Any], bytes], Any]:
-    """Return what turns (k, I420 image) into data, and aiortc's decoder for that.
+def floor_codec(scene: Scene, codec: str, encoder: str) -> tuple[Callable[[int, Any], bytes], Callable[[bytes], Any]]:
+    """Return what turns (k, I420 image) into data, and what turns that into pictures again.
 
     Args:
         codec, encoder: as in Floor.
     """
+    import av
     from aiortc import RTCRtpCodecParameters
     from aiortc.codecs import depayload, get_decoder, get_encoder
+    from aiortc.jitterbuffer import JitterFrame
     from aiortc.mediastreams import VIDEO_TIME_BASE
-    from av import VideoFrame
 
     from encoder import DEFAULT_BITRATE, create_codec
     from encoder import encode as encode_shared
     from media import MIME_TYPES
+    from receiver import create_decoder
 
-    parameters = RTCRtpCodecParameters(mimeType=MIME_TYPES[codec], clockRate=90_000, payloadType=96)
     if encoder == "shared":
-        context = create_codec(codec, scene.width, scene.height, scene.fps, DEFAULT_BITRATE)
-        return lambda k, image: encode_shared(context, k, image, k == 0), get_decoder(parameters)
-    theirs = get_encoder(parameters)
+        ours = create_codec(codec, scene.width, scene.height, scene.fps, DEFAULT_BITRATE)
+        decoder = create_decoder(codec.upper())
+        return lambda k, image: encode_shared(ours, k, image, k == 0), lambda data: decoder.decode(av.Packet(data))
+    parameters = RTCRtpCodecParameters(mimeType=MIME_TYPES[codec], clockRate=90_000, payloadType=96)
+    theirs, their_decoder = get_encoder(parameters), get_decoder(parameters)
 
     def encode_theirs(k: int, image: Any) -> bytes:
-        frame = VideoFrame.from_ndarray(image, format="yuv420p")
+        frame = av.VideoFrame.from_ndarray(image, format="yuv420p")
         frame.pts, frame.time_base = k * 3000, VIDEO_TIME_BASE
         payloads, _ = theirs.encode(frame, k == 0)
         return b"".join(depayload(parameters, payload) for payload in payloads)
 
-    return encode_theirs, get_decoder(parameters)
+    return encode_theirs, lambda data: their_decoder.decode(JitterFrame(data, 0))
 
 
 # --- The parts -----------------------------------------------------------------------------------

@@ -8,33 +8,20 @@ Three more things are needed so that a loss costs a moment and not the session:
 - When a gap is filled, every frame behind it that is whole is released at once. (One frame for each packet
   that arrives, as aiortc does it, would leave the stream late for ever.)
 - A missing packet is asked for again until it comes (RFC 4585, section 6.2.1: generic NACK).
-- After a gap that nothing fills, the picture stands still until the key frame that is asked for (PLI,
-  RFC 4585, section 6.3.1) arrives: a decoder without its reference frames shows ghosts.
-
-aiortc has no public way to choose a jitter buffer. `install` therefore reaches for four private names of its
-RTCRtpReceiver, and leaves everything as it was if one of them is not what it expects.
+- After a gap that nothing fills, a key frame is asked for (PLI, RFC 4585, section 6.3.1) until one arrives.
 """
 
-import logging
-import queue
-import re
 import time
 from collections.abc import Callable
-from typing import Any
 
-from aiortc import RTCRtpReceiver
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 from aiortc.rtcrtpreceiver import NackGenerator
 from aiortc.rtp import RtpPacket
-
-logger = logging.getLogger(__name__)
 
 SEQUENCE_NUMBERS = 65536  # RTP's are 16 bits long
 PATIENCE = 0.4  # s that a gap may last before it is given up: three round trips of a slow network
 NACK_INTERVAL = 0.1  # s between two requests for the same packet
 PLI_INTERVAL = 0.2  # s between two requests for a key frame
-
-H264_IDR = re.compile(rb"\x00\x00\x01[\x05\x25\x45\x65]")  # a NAL unit of type 5, whatever its importance
 
 
 class MarkerJitterBuffer(JitterBuffer):
@@ -47,7 +34,7 @@ class MarkerJitterBuffer(JitterBuffer):
     def __init__(self, capacity: int = 512, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(capacity=capacity, is_video=True)
         self.nack = PersistentNackGenerator(clock)
-        self.broken = True  # frames are missing: nothing can be decoded before the next key frame
+        self.broken = True  # frames are missing: who takes them sets it to False when a key frame has come
         self._clock = clock
         self._highest = 0  # sequence number; the newest packet's
         self._gap_since: float | None = None
@@ -181,81 +168,3 @@ class PersistentNackGenerator(NackGenerator):
             self._asked = now
             return True
         return False
-
-
-class _DecoderQueue(queue.Queue[Any]):
-    """The way to the decoder: puts in, behind each frame, all others that are whole.
-
-    Args:
-        buffer: where they come from.
-        map_timestamp: turns an RTP time stamp into a pts.
-    """
-
-    def __init__(self, buffer: MarkerJitterBuffer, map_timestamp: Callable[[int], int]) -> None:
-        super().__init__()
-        self._buffer = buffer
-        self._map_timestamp = map_timestamp
-
-    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        """Put (codec, frame), or None for the end."""
-        if item is None:
-            super().put(None, block, timeout)
-            return
-        codec, frame = item  # its time stamp is mapped already
-        while frame is not None:
-            if self._buffer.broken and is_key_frame(codec.name, frame.data):
-                self._buffer.broken = False
-            if not self._buffer.broken:
-                super().put((codec, frame), block, timeout)
-            frame = self._buffer.release()
-            if frame is not None:
-                frame.timestamp = self._map_timestamp(frame.timestamp)
-
-
-def is_key_frame(codec: str, data: bytes) -> bool:
-    """Return whether an encoded frame can be decoded without any other.
-
-    Args:
-        codec: "VP8" or "H264"; of every other one it is taken on trust.
-        data: the frame; H.264 with start codes.
-
-    Source: RFC 6386, section 9.1, for the frame tag and start code of VP8; ITU-T H.264, table 7-1.
-    """
-    match codec.upper():
-        case "VP8":
-            return len(data) > 6 and not data[0] & 1 and data[3:6] == b"\x9d\x01\x2a"
-        case "H264":
-            return H264_IDR.search(data) is not None
-        case _:
-            return True
-
-
-def install(receiver: RTCRtpReceiver) -> bool:
-    """Give a receiver a `MarkerJitterBuffer`, before its first packet.
-
-    Returns:
-        Whether that went well. If not, the receiver is as it was, and a warning was logged.
-    """
-    private = "_RTCRtpReceiver__"
-    try:
-        stock = getattr(receiver, f"{private}jitter_buffer")
-        nack = getattr(receiver, f"{private}nack_generator")
-        decoder_queue = getattr(receiver, f"{private}decoder_queue")
-        map_timestamp = getattr(receiver, f"{private}timestamp_mapper").map
-        expected = (
-            type(stock) is JitterBuffer
-            and type(nack) is NackGenerator
-            and type(decoder_queue) is queue.Queue
-            and getattr(receiver, f"{private}decoder_thread") is None
-            and callable(map_timestamp)
-        )
-    except AttributeError:
-        expected = False
-    if not expected:
-        logger.warning("this aiortc is not built as expected: using its own jitter buffer, one frame slower")
-        return False
-    buffer = MarkerJitterBuffer(capacity=stock.capacity)
-    setattr(receiver, f"{private}jitter_buffer", buffer)
-    setattr(receiver, f"{private}nack_generator", buffer.nack)
-    setattr(receiver, f"{private}decoder_queue", _DecoderQueue(buffer, map_timestamp))
-    return True

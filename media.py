@@ -11,7 +11,7 @@ from aiortc.mediastreams import MediaStreamError
 from av import Packet, VideoFrame
 from av.frame import Frame
 
-import jitter
+import receiver
 from ball_track import Image
 from transports import OnFrame, OnMessage, PeerAnswer, PeerOffer
 
@@ -104,7 +104,7 @@ class MediaAnswer(PeerAnswer):
             if track.kind != "video" or self._watching is not None:
                 return
             if self._jitter_buffer == "marker":
-                jitter.install(next(each for each in self._pc.getReceivers() if each.track is track))
+                receiver.install(next(each for each in self._pc.getReceivers() if each.track is track))
             self._watching = asyncio.create_task(self._watch(track))
 
     def _on_channel(self, channel: RTCDataChannel) -> None:

@@ -12,8 +12,8 @@ import encoder
 from ball_track import Image, Scene, draw, find
 from encoder import CODECS, DEFAULT_BITRATE, KEPT, KEY_FRAME_INTERVAL, Encoded, SharedEncoder, create_codec, encode
 from film import Film, Shot
-from jitter import is_key_frame
 from matching import stamp
+from receiver import is_key_frame
 
 SCENE = Scene(320, 240, fps=30)
 DEADLINE = 30.0  # s

@@ -1,58 +1,17 @@
 """jitter.py: a frame is released when it is whole, in order, once, whatever the network does to its packets."""
 
-import logging
-import queue
 import random
 from collections.abc import Iterable
-from fractions import Fraction
-from types import SimpleNamespace
 
-import av
 import numpy as np
 import pytest
-from aiortc import RTCRtpReceiver
-from aiortc.codecs.h264 import H264Encoder, h264_depayload
-from aiortc.codecs.vpx import Vp8Encoder, vp8_depayload
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 from aiortc.rtp import RtpPacket
 from hypothesis import given
 from hypothesis import strategies as st
 
-import jitter
-from ball_track import Scene, draw
-from encoder import CODECS, create_codec, encode
-from jitter import (
-    NACK_INTERVAL,
-    PATIENCE,
-    PLI_INTERVAL,
-    MarkerJitterBuffer,
-    PersistentNackGenerator,
-    _DecoderQueue,
-    install,
-    is_key_frame,
-)
-
-KEY = b"\x10\x00\x00\x9d\x01\x2a"  # how a VP8 key frame begins: frame tag and start code
-DELTA = b"\x11\x00\x00"
-VP8 = SimpleNamespace(name="VP8")
-
-
-class Clock:
-    """A clock that stands still until it is told to go on."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        """Return the time, s."""
-        return self.now
-
-
-def packet(number: int, timestamp: int, data: bytes, marker: bool) -> RtpPacket:
-    """Return a packet as the receiver hands it to its jitter buffer."""
-    made = RtpPacket(sequence_number=number % 65536, timestamp=timestamp % 2**32, marker=int(marker), payload=data)
-    made._data = data  # type: ignore[attr-defined]  # set by the receiver: the depayloaded part
-    return made
+from jitter import NACK_INTERVAL, PATIENCE, PLI_INTERVAL, MarkerJitterBuffer, PersistentNackGenerator
+from packets import Clock, packet
 
 
 def stream(lengths: Iterable[int], first: int = 0, markers: bool = True) -> list[list[RtpPacket]]:
@@ -273,152 +232,3 @@ def test_nack_generator_forgets_what_was_given_up() -> None:
         buffer.nack.add(each)
         take(buffer, each)
     assert not buffer.nack.missing
-
-
-# --- The way to the decoder ----------------------------------------------------------------------
-
-
-def drain(decoder_queue: "queue.Queue[tuple[object, JitterFrame]]") -> list[tuple[bytes, int]]:
-    """Return data and time stamp of all frames in a queue."""
-    frames = []
-    while not decoder_queue.empty():
-        _, frame = decoder_queue.get_nowait()
-        frames.append((frame.data, frame.timestamp))
-    return frames
-
-
-def receive(buffer: MarkerJitterBuffer, decoder_queue: _DecoderQueue, arriving: RtpPacket) -> bool:
-    """Do what the receiver does with a packet; return whether it asks for a key frame."""
-    wanted, frame = buffer.add(arriving)
-    if frame is not None:
-        frame.timestamp += 7
-        decoder_queue.put((VP8, frame))
-    return wanted
-
-
-def test_decoder_queue_puts_in_all_that_is_whole() -> None:
-    """When a gap is filled, every frame behind it goes to the decoder at once, its time stamp mapped."""
-    buffer = MarkerJitterBuffer(clock=Clock())
-    decoder_queue = _DecoderQueue(buffer, lambda timestamp: timestamp + 7)
-    data = [KEY + b"\0", *(DELTA + bytes([k]) for k in range(1, 10))]
-    packets = [packet(k, 3000 * k, each, marker=True) for k, each in enumerate(data)]
-    receive(buffer, decoder_queue, packets[0])
-    assert drain(decoder_queue) == [(KEY + b"\0", 7)]
-    for each in packets[2:]:
-        receive(buffer, decoder_queue, each)
-    assert drain(decoder_queue) == []
-    receive(buffer, decoder_queue, packets[1])
-    assert drain(decoder_queue) == [(each, 3000 * k + 7) for k, each in enumerate(data)][1:]
-
-
-def test_decoder_queue_hands_on_the_end() -> None:
-    """None ends the decoder's thread, behind everything that came before."""
-    buffer = MarkerJitterBuffer(clock=Clock())
-    decoder_queue = _DecoderQueue(buffer, lambda timestamp: timestamp)
-    receive(buffer, decoder_queue, packet(0, 0, KEY + b"\0", marker=True))
-    decoder_queue.put(None)
-    assert decoder_queue.get_nowait()[1].data == KEY + b"\0"
-    assert decoder_queue.get_nowait() is None
-
-
-def test_decoder_queue_holds_back_until_a_key_frame() -> None:
-    """At the start, and after a gap was given up, nothing reaches the decoder before a key frame does."""
-    clock = Clock()
-    buffer = MarkerJitterBuffer(clock=clock)
-    decoder_queue = _DecoderQueue(buffer, lambda timestamp: timestamp + 7)
-    kinds = [DELTA, KEY, DELTA, DELTA, DELTA, DELTA, DELTA, KEY, DELTA]
-    lost = 3
-    asked = []
-    for k, kind in enumerate(kinds):
-        if k != lost:
-            clock.now += PATIENCE / 2 + 0.01
-            asked += [k] * receive(buffer, decoder_queue, packet(k, 3000 * k, kind + bytes([k]), marker=True))
-    assert [timestamp for _, timestamp in drain(decoder_queue)] == [3000 * k + 7 for k in (1, 2, 7, 8)]
-    assert any(k > lost for k in asked)
-
-
-# --- Key frames ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", CODECS)
-def test_is_key_frame_knows_ours(name: str) -> None:
-    """Of the frames that our encoder makes, those that were to be key frames are, and no other."""
-    scene = Scene(320, 240)
-    codec = create_codec(name, scene.width, scene.height, scene.fps, 500_000)
-    wanted = [k in (0, 7, 20) for k in range(30)]
-    encoded = [encode(codec, k, draw(scene, scene.position(k)), key) for k, key in enumerate(wanted)]
-    assert [is_key_frame(name.upper(), data) for data in encoded] == wanted
-
-
-@pytest.mark.parametrize(
-    ("name", "encoder", "depayload"),
-    [("VP8", Vp8Encoder, vp8_depayload), ("H264", H264Encoder, h264_depayload)],
-)
-def test_is_key_frame_knows_aiortcs(name: str, encoder: type, depayload: "type") -> None:
-    """So it is with aiortc's encoders, after packetisation."""
-    scene, made = Scene(320, 240), encoder()
-    wanted = [k in (0, 9) for k in range(20)]
-    for k, key in enumerate(wanted):
-        frame = av.VideoFrame.from_ndarray(draw(scene, scene.position(k)), format="yuv420p")
-        frame.pts, frame.time_base = 3000 * k, Fraction(1, 90000)
-        payloads, _ = made.encode(frame, force_keyframe=key)
-        assert is_key_frame(name, b"".join(depayload(payload) for payload in payloads)) == key
-
-
-@given(st.binary(max_size=40))
-def test_is_key_frame_takes_any_bytes(data: bytes) -> None:
-    """No data is too short or too strange; of an unknown codec each frame is taken on trust."""
-    assert is_key_frame("vp8", data) in (True, False)
-    assert is_key_frame("h264", data) in (True, False)
-    assert is_key_frame("AV1", data)
-    assert not is_key_frame("VP8", KEY[:6])
-    assert is_key_frame("VP8", KEY + b"\0" + data)
-
-
-# --- Installing ----------------------------------------------------------------------------------
-
-PRIVATE = "_RTCRtpReceiver__"
-
-
-class Transport:
-    """What RTCRtpReceiver asks of its transport when it is made."""
-
-    state = "new"
-
-
-async def test_install_gives_a_real_receiver_the_buffer(caplog: pytest.LogCaptureFixture) -> None:
-    """The receiver of aiortc, as it is, takes it, and its parts belong together."""
-    receiver = RTCRtpReceiver("video", Transport())  # type: ignore[arg-type]  # never connected
-    assert install(receiver)
-    buffer = getattr(receiver, f"{PRIVATE}jitter_buffer")
-    assert isinstance(buffer, MarkerJitterBuffer)
-    assert getattr(receiver, f"{PRIVATE}nack_generator") is buffer.nack
-    decoder_queue = getattr(receiver, f"{PRIVATE}decoder_queue")
-    assert isinstance(decoder_queue, _DecoderQueue)
-    assert decoder_queue._buffer is buffer
-    assert not caplog.records
-
-
-@pytest.mark.parametrize(
-    "name", ["jitter_buffer", "nack_generator", "decoder_queue", "timestamp_mapper", "decoder_thread"]
-)
-@pytest.mark.parametrize("fault", ["missing", "other"])
-async def test_install_falls_back_with_one_warning(name: str, fault: str, caplog: pytest.LogCaptureFixture) -> None:
-    """If a private name is gone, or is something else, the receiver stays as it was, and that is said once."""
-    receiver = RTCRtpReceiver("video", Transport())  # type: ignore[arg-type]  # never connected
-    if fault == "missing":
-        delattr(receiver, PRIVATE + name)
-    else:
-        setattr(receiver, PRIVATE + name, SimpleNamespace(map=None))
-    before = dict(vars(receiver))
-    assert not install(receiver)
-    assert vars(receiver) == before
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
-
-
-async def test_install_leaves_an_audio_receiver_alone(caplog: pytest.LogCaptureFixture) -> None:
-    """Audio has neither marker bits that end frames nor NACK."""
-    receiver = RTCRtpReceiver("audio", Transport())  # type: ignore[arg-type]  # never connected
-    assert not install(receiver)
-    assert type(getattr(receiver, f"{PRIVATE}jitter_buffer")) is JitterBuffer
-    assert jitter.logger.name in {record.name for record in caplog.records}

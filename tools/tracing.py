@@ -136,9 +136,12 @@ def trace_client(notes: Notes) -> None:
         from aiortc.codecs.h264 import H264Decoder
         from aiortc.codecs.vpx import Vp8Decoder
 
-        for decoder in (H264Decoder, Vp8Decoder):  # not before process_a has come up: this imports av
-            if not hasattr(decoder.decode, "__wrapped__"):
-                notes.around(decoder, "decode", lambda _, encoded: encoded.timestamp, before="decode")
+        from receiver import Decoding
+
+        if not hasattr(Decoding._decode, "__wrapped__"):  # not before process_a has come up: this imports av
+            notes.around(Decoding, "_decode", lambda _self, _decoder, packet: packet.pts, before="decode")
+            for theirs in (H264Decoder, Vp8Decoder):
+                notes.around(theirs, "decode", lambda _, encoded: encoded.timestamp, before="decode")
         return create_link(*args)
 
     client.Client._create_link = create_traced_link  # type: ignore[assignment,method-assign]  # what this is for
