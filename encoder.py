@@ -71,19 +71,25 @@ class SharedEncoder:
         """Make one of the next frames a key frame: the very next, unless there was one just now."""
         self._key_wanted = True
 
-    async def next(self, after: int) -> Encoded:
+    async def next(self, after: int, anew: bool = False) -> Encoded:
         """Wait for the first encoded frame that can be decoded by one who has frame number `after`.
 
         Args:
             after: number of the encoded frame that one has; -1 for none.
+            anew: go on at a key frame, the newest frame that there is.
         """
+        anew = anew or after < 0
         while True:
             for encoded in self._kept:
-                if encoded.number == after + 1 if after >= 0 else encoded.key and encoded is self._kept[-1]:
+                if (
+                    encoded.number > after and encoded.key and encoded is self._kept[-1]
+                    if anew
+                    else encoded.number == after + 1
+                ):
                     return encoded
             newest = self._kept[-1].number if self._kept else -1
-            if after != newest:  # what would be next is gone, or there is none yet
-                after = -1
+            if anew or after != newest:  # what would be next is gone, or there is none yet
+                anew = True
                 self.ask_for_key_frame()
             if self._encoding is None:
                 self._encoding = asyncio.create_task(self._encode())

@@ -119,7 +119,7 @@ class ImageEncoder:
     def ask_for_key_frame(self) -> None:
         """Do nothing: every image is one."""
 
-    async def next(self, after: int) -> Encoded:
+    async def next(self, after: int, anew: bool = False) -> Encoded:  # noqa: ARG002  # every image is a key frame
         """Wait for the newest frame after the one with number `after`, encoded; -1 for any."""
         shot = await self._film.next(after)
         if self._encoding is None or self._k < shot.k:

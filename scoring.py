@@ -196,7 +196,18 @@ class Ledger:
         self._on_left = on_left
         self._frames: dict[int, Frame] = {}  # by pts modulo 2^32, oldest first
         self._matcher = Matcher()
+        self._answered = math.inf  # s: when the newest frame was drawn that has got its state by a report
+        self._quickest = math.inf  # s from a frame's being drawn to its report
         self._held: deque[tuple[Found | Missed | Skipped, float]] = deque()
+
+    @property
+    def behind(self) -> float:
+        """Return by how much (s) the answer to the newest frame is late already, at least.
+
+        That is the time from the newest frame that is answered to the newest one sent, less what the quickest
+        answer took. It is 0 for a client that has never answered.
+        """
+        return max(0.0, self.score.last - self._answered - self._quickest)
 
     @property
     def open(self) -> int:
@@ -288,6 +299,8 @@ class Ledger:
     def _account(self, frame: Frame, message: Found | Missed | Skipped, now: float) -> None:
         """Give a frame its state, and its figures where it has any."""
         frame.reported = message.pts
+        self._answered = max(self._answered, frame.drawn) if math.isfinite(self._answered) else frame.drawn
+        self._quickest = min(self._quickest, now - frame.drawn)
         match message:
             case Missed():
                 frame.state = State.MISSED

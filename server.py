@@ -46,6 +46,8 @@ logger = logging.getLogger(__name__)
 
 BALL = "ball"  # the source that is drawn
 DRAIN_TIMEOUT = 0.5  # s at the end for the reports of frames that are still on their way
+MAX_BEHIND = 0.5  # s by which a client's answers may be late before it gets no more
+PROBE_INTERVAL = 0.5  # s; then it gets one key frame in so many
 
 
 class BallVideoTrack(MediaStreamTrack):
@@ -65,6 +67,27 @@ class BallVideoTrack(MediaStreamTrack):
         self._ledger = ledger
         self._encoder = encoder
         self._last = -1  # number of the frame that the client got last: the encoder's, or else the film's
+        self._answered = asyncio.Event()
+
+    def on_answer(self) -> None:
+        """Take note that the client has answered for a frame."""
+        self._answered.set()
+
+    async def _catch_up(self) -> bool:
+        """Wait while the client is behind; return whether it was, and so has to go on at a key frame.
+
+        Its connection cannot take the rate, or there is none just now: whatever else it got would come late, or be
+        lost, and asking for what was lost would fill the connection altogether. One frame now and then finds out
+        whether that is still so.
+        """
+        if self._ledger.behind < MAX_BEHIND:
+            return False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PROBE_INTERVAL):
+                while self._ledger.behind:
+                    self._answered.clear()
+                    await self._answered.wait()
+        return True
 
     async def recv(self) -> "VideoFrame | Packet[Any]":
         """Wait for the next frame that is due, and return it, encoded if there is an encoder.
@@ -73,8 +96,9 @@ class BallVideoTrack(MediaStreamTrack):
             MediaStreamError: the track was stopped.
         """
         media: VideoFrame | Packet[Any]
+        anew = await self._catch_up()
         if self._encoder is not None:
-            self._last, shot, data, _ = await self._encoder.next(after=self._last)
+            self._last, shot, data, _ = await self._encoder.next(self._last, anew)
             media = Packet(data)
         else:
             shot = await self._film.next(after=self._last)
@@ -207,6 +231,7 @@ class Session:
                 self._link.send(encode(score))
                 self._server.on_scored(self, frame)
         self._settled.set()
+        self._track.on_answer()
 
 
 class Server:

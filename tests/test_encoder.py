@@ -9,30 +9,14 @@ import pytest
 from av.video.codeccontext import VideoCodecContext
 
 import encoder
-from ball_track import Image, Scene, draw, find
+from ball_track import Image, Scene, find
 from encoder import CODECS, DEFAULT_BITRATE, KEPT, KEY_FRAME_INTERVAL, Encoded, SharedEncoder, create_codec, encode
-from film import Film, Shot
-from matching import stamp
+from film import Film
 from receiver import is_key_frame
+from reel import Reel, image_of
 
 SCENE = Scene(320, 240, fps=30)
 DEADLINE = 30.0  # s
-
-
-class Reel(Film):
-    """A film whose every frame is due as soon as it is asked for: time goes by in frames."""
-
-    async def next(self, after: int) -> Shot:
-        """Return the next frame."""
-        await asyncio.sleep(0)
-        k = after + 1
-        truth = self.scene.position(k)
-        return Shot(k, stamp(k, self.scene.fps), k / self.scene.fps, truth, image_of(self.scene, k))
-
-
-def image_of(scene: Scene, k: int) -> Image:
-    """Return the image of frame k."""
-    return draw(scene, scene.position(k))
 
 
 def create_decoder(codec: str) -> VideoCodecContext:
@@ -157,6 +141,18 @@ async def test_next_lets_one_who_falls_behind_go_on_at_a_key_frame() -> None:
     assert [frame.number for frame in fast] == list(range(20, 30))
     assert slow[0].key
     assert slow[0].number >= 20
+
+
+async def test_next_gives_one_who_begins_anew_the_newest_key_frame() -> None:
+    """One who was kept waiting goes on at a key frame that it has not had, though what it lacks is still there."""
+    shared = SharedEncoder(Reel(SCENE), "vp8", DEFAULT_BITRATE)
+    frames = await collect(shared, 20)
+    first = await shared.next(frames[-2].number, anew=True)
+    again = await shared.next(first.number, anew=True)
+    await shared.close()
+    assert first.key
+    assert again.key
+    assert frames[-1].number < first.number < again.number
 
 
 async def test_next_encodes_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,30 @@ def test_video_and_coordinates_flow_again_after_a_blackout(tmp_path: Path):
     assert summary["error_px"]["max"] < 1
 
 
+def test_client_behind_a_narrow_connection_slows_nobody(tmp_path: Path):
+    """It gets what its connection can take, from key frames on; another one gets every frame."""
+    path = tmp_path / "s.json"
+    with (
+        netlab.Lab(rate=120) as lab,
+        run("server.py", *WHERE, "--summary", path, "--print", "every", prefix=lab.server) as serving,
+        run("client.py", *WHERE, prefix=lab.server) as near,
+    ):
+        serving.wait_for("^client 1 ")
+        with run("client.py", *WHERE, prefix=lab.client) as far:
+            serving.wait_for("^client 2 ", 60)
+            serving.wait_for("^client 1 ", 150, after=len(serving.lines))
+            assert far.end() == 0
+        assert near.end() == 0
+        assert serving.end() == 0
+    by_peer = {each["peer"].partition(":")[0]: each for each in read_summary(path)["clients"]}
+    near_frames, far_frames = by_peer[netlab.SERVER_ADDRESS]["frames"], by_peer[netlab.CLIENT_ADDRESS]["frames"]
+    assert near_frames["lost"] == near_frames["unmatched"] == 0
+    assert far_frames["sent"] < near_frames["sent"]
+    assert by_peer[netlab.CLIENT_ADDRESS]["error_px"]["p99"] < 1
+    for frames in (near_frames, far_frames):
+        assert frames["sent"] == sum(frames[state] for state in ("scored", "missed", "skipped", "lost"))
+
+
 def test_soak_prints_a_table():
     """The memory watch runs, and finds nothing that grows within a few seconds."""
     command = [sys.executable, "tools/soak.py", "--minutes", "0.2", "--interval", "4"]

@@ -3,13 +3,53 @@
 import csv
 import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
+from av import Packet
 
 import server
 from ball_track import Scene
+from encoder import SharedEncoder
+from messages import Missed
 from programs import PATIENCE, free_port, read_summary, run, wait_until_gone
+from receiver import is_key_frame
+from reel import Reel
+from scoring import Ledger
+from server import PROBE_INTERVAL, BallVideoTrack
+
+
+async def test_track_sends_less_to_who_does_not_answer() -> None:
+    """Half a second without answers, and a client gets a key frame now and then; when it answers, it gets all again."""
+    reel = Reel(Scene(64, 64, radius=10, speed=100))
+    ledger = Ledger(reel.where)
+    shared = SharedEncoder(reel, "vp8", 500_000)
+    track = BallVideoTrack(reel, ledger, shared)
+
+    async def get(answer: bool) -> bool:
+        """Get one frame; return whether it is a key frame."""
+        packet = await track.recv()
+        assert isinstance(packet, Packet)
+        assert packet.pts is not None
+        if answer:
+            ledger.report(Missed(packet.pts), ledger.score.last + 0.05)
+            track.on_answer()
+        return is_key_frame("VP8", bytes(packet))
+
+    assert [await get(answer=True) for _ in range(30)] == [True] + [False] * 29
+    # the film goes on by 1 / 30 s a frame: these are 0.05 s that an answer takes, and MAX_BEHIND
+    assert not any([await get(answer=False) for _ in range(17)])
+    began = time.monotonic()
+    assert await get(answer=False)
+    assert await get(answer=True)
+    assert time.monotonic() - began >= 2 * PROBE_INTERVAL
+    assert [await get(answer=True) for _ in range(10)] == [False] * 10
+    track.stop()
+    await shared.close()
+    frames = ledger.score.frames
+    assert frames["sent"] == 30 + 17 + 2 + 10
+    assert frames["missed"] == 30 + 1 + 10
 
 
 @pytest.mark.parametrize(("codec", "encoder"), [("vp8", "shared"), ("h264", "shared"), ("vp8", "aiortc")])

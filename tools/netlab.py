@@ -8,7 +8,7 @@ reorders packets, each way by itself, and can black out altogether. No kernel mo
 every kernel), only root, iproute2 and /dev/net/tun. Nothing leads out of the namespaces.
 
 Words: loss is a share of the packets, in percent; delay and jitter are ms, one way; jitter is uniform, around
-the delay.
+the delay; rate is kbit/s each way, and what would have to wait longer than QUEUE for it is lost.
 """
 
 import argparse
@@ -36,6 +36,7 @@ SERVER_ADDRESS, CLIENT_ADDRESS = "10.77.0.1", "10.77.0.2"
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000  # linux/if_tun.h
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 MTU = 1500  # bytes
+QUEUE = 0.3  # s
 
 
 def missing() -> str | None:
@@ -62,13 +63,14 @@ class Lab:
         loss: percent of the packets, each way.
         delay: ms, each way.
         jitter: ms around the delay, each way.
+        rate: kbit/s, each way; none if 0.
     """
 
-    def __init__(self, loss: float = 0, delay: float = 0, jitter: float = 0) -> None:
+    def __init__(self, loss: float = 0, delay: float = 0, jitter: float = 0, rate: float = 0) -> None:
         name = f"lab{os.getpid()}"
         self._hosts = (f"{name}-s", f"{name}-c")
         self.server, self.client = (("ip", "netns", "exec", host) for host in self._hosts)
-        self._impairments = [str(value) for value in (loss, delay, jitter)]
+        self._impairments = [str(value) for value in (loss, delay, jitter, rate)]
         self._link: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
@@ -116,11 +118,12 @@ class Lab:
 
 
 class Impairment(NamedTuple):
-    """What the link does to packets: loss as a share, delay and jitter in s."""
+    """What the link does to packets: loss as a share, delay and jitter in s, rate in bytes / s, 0 for no limit."""
 
     loss: float
     delay: float
     jitter: float
+    rate: float
 
 
 def run_link(hosts: Sequence[str], impairment: Impairment) -> None:
@@ -137,6 +140,7 @@ def run_link(hosts: Sequence[str], impairment: Impairment) -> None:
     dice = random.Random(1)
     order = itertools.count()
     flying: list[tuple[float, int, int, bytes]] = []  # when it lands (s), order, to which end, packet
+    busy = [0.0, 0.0]  # until when each end is sending, s
     while not state["over"]:
         wait = max(0.0, flying[0][0] - time.monotonic()) if flying else 0.2
         readable, _, _ = select.select(ends, [], [], wait)
@@ -144,8 +148,13 @@ def run_link(hosts: Sequence[str], impairment: Impairment) -> None:
             packet = os.read(end, 65535)
             if state["dark"] or dice.random() < impairment.loss:
                 continue
-            lands = time.monotonic() + impairment.delay + dice.uniform(-1, 1) * impairment.jitter
-            heapq.heappush(flying, (lands, next(order), 1 - ends.index(end), packet))
+            near, leaves = ends.index(end), time.monotonic()
+            if impairment.rate:
+                if busy[near] - leaves > QUEUE:
+                    continue
+                leaves = busy[near] = max(leaves, busy[near]) + len(packet) / impairment.rate
+            lands = leaves + impairment.delay + dice.uniform(-1, 1) * impairment.jitter
+            heapq.heappush(flying, (lands, next(order), 1 - near, packet))
         while flying and flying[0][0] <= time.monotonic():
             _, _, target, packet = heapq.heappop(flying)
             os.write(ends[target], packet)
@@ -172,12 +181,13 @@ def _ip(*args: str) -> None:
 
 
 class Fault(NamedTuple):
-    """One row of the table: impairments of the link, and how long it is dark in the middle (s)."""
+    """One row of the table: impairments of the link as in Lab, and how long it is dark in the middle (s)."""
 
     name: str
     loss: float = 0
     delay: float = 0
     jitter: float = 0
+    rate: float = 0
     dark: float = 0
 
 
@@ -187,6 +197,7 @@ FAULTS = (
     Fault("5 % loss", loss=5),
     Fault("50 ms delay", delay=50),
     Fault("5 % loss, 50 ms delay, 10 ms jitter", loss=5, delay=50, jitter=10),
+    Fault("150 kbit/s", rate=150),
     Fault("5 s without network", dark=5),
     Fault("5 s without network, 50 ms delay", delay=50, dark=5),
 )
@@ -212,7 +223,7 @@ def measure(fault: Fault, seconds: float, way: Sequence[str] = WAYS[0]) -> dict[
         all, and `cores` that both programs kept busy.
     """
     with (
-        Lab(fault.loss, fault.delay, fault.jitter) as lab,
+        Lab(fault.loss, fault.delay, fault.jitter, fault.rate) as lab,
         tempfile.TemporaryDirectory() as folder,
     ):
         path = Path(folder) / "summary.json"
@@ -273,11 +284,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Run server and client through a bad network.")
     parser.add_argument("--seconds", type=float, default=20, help="for each fault (20)")
     parser.add_argument("--transports", action="store_true", help="compare the ways that frames can travel")
-    parser.add_argument("--link", nargs=5, metavar=("HOST", "HOST", "LOSS", "DELAY", "JITTER"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--link", nargs=6, metavar=("HOST", "HOST", "LOSS", "DELAY", "JITTER", "RATE"), help=argparse.SUPPRESS
+    )
     args = parser.parse_args(argv)
     if args.link:
-        loss, delay, jitter = map(float, args.link[2:])
-        run_link(args.link[:2], Impairment(loss / 100, delay / 1000, jitter / 1000))
+        loss, delay, jitter, rate = map(float, args.link[2:])
+        run_link(args.link[:2], Impairment(loss / 100, delay / 1000, jitter / 1000, rate * 1000 / 8))
         return 0
     reason = missing()
     if reason is not None:
