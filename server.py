@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 BALL = "ball"  # the source that is drawn
 DRAIN_TIMEOUT = 0.5  # s at the end for the reports of frames that are still on their way
-MAX_BEHIND = 0.5  # s by which a client's answers may be late before it gets no more
+MAX_BEHIND = 0.5  # s by which a client's answers may be late before it gets no more; three frames at least
 PROBE_INTERVAL = 0.5  # s; then it gets one key frame in so many
 
 
@@ -67,6 +67,7 @@ class BallVideoTrack(MediaStreamTrack):
         self._ledger = ledger
         self._encoder = encoder
         self._last = -1  # number of the frame that the client got last: the encoder's, or else the film's
+        self._max_behind = max(MAX_BEHIND, 3 / film.fps)
         self._answered = asyncio.Event()
 
     def on_answer(self) -> None:
@@ -80,7 +81,7 @@ class BallVideoTrack(MediaStreamTrack):
         lost, and asking for what was lost would fill the connection altogether. One frame now and then finds out
         whether that is still so.
         """
-        if self._ledger.behind < MAX_BEHIND:
+        if self._ledger.behind < self._max_behind:
             return False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PROBE_INTERVAL):
