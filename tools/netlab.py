@@ -236,7 +236,8 @@ def measure(fault: Fault, seconds: float, way: Sequence[str] = WAYS[0]) -> dict[
         try:
             time.sleep(seconds / 2)
             began, spent, sent = time.monotonic(), _cpu_of(server.pid, client.pid), lab.bytes_sent()
-            lab.black_out(fault.dark)
+            if fault.dark:
+                lab.black_out(fault.dark)
             time.sleep(seconds / 2)
             lasted = time.monotonic() - began
             cores = (_cpu_of(server.pid, client.pid) - spent) / lasted
