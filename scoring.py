@@ -196,18 +196,19 @@ class Ledger:
         self._on_left = on_left
         self._frames: dict[int, Frame] = {}  # by pts modulo 2^32, oldest first
         self._matcher = Matcher()
+        self._last_but_one = -math.inf  # s: when the frame before the newest was drawn
         self._answered = math.inf  # s: when the newest frame was drawn that has got its state by a report
         self._quickest = math.inf  # s from a frame's being drawn to its report
         self._held: deque[tuple[Found | Missed | Skipped, float]] = deque()
 
     @property
     def behind(self) -> float:
-        """Return by how much (s) the answer to the newest frame is late already, at least.
+        """Return by how much (s) answers are late, at least: 0 for a client that has never answered.
 
-        That is the time from the newest frame that is answered to the newest one sent, less what the quickest
-        answer took. It is 0 for a client that has never answered.
+        That is the time from the newest frame that is answered to the last one but one, less what the quickest
+        answer took. The newest does not count: some clients hold a frame back until the next one begins.
         """
-        return max(0.0, self.score.last - self._answered - self._quickest)
+        return max(0.0, self._last_but_one - self._answered - self._quickest)
 
     @property
     def open(self) -> int:
@@ -226,7 +227,7 @@ class Ledger:
         self._frames[frame.pts % MODULUS] = frame
         self.score.frames["sent"] += 1
         self.score.first = min(self.score.first, frame.drawn)
-        self.score.last = frame.drawn
+        self._last_but_one, self.score.last = self.score.last, frame.drawn
 
     def report(self, message: Message, now: float) -> list[Frame]:
         """Enter what the client says at time `now` (s).

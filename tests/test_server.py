@@ -38,8 +38,8 @@ async def test_track_sends_less_to_who_does_not_answer() -> None:
         return is_key_frame("VP8", bytes(packet))
 
     assert [await get(answer=True) for _ in range(30)] == [True] + [False] * 29
-    # the film goes on by 1 / 30 s a frame: these are 0.05 s that an answer takes, and MAX_BEHIND
-    assert not any([await get(answer=False) for _ in range(17)])
+    # the film goes on by 1 / 30 s a frame: one does not count, an answer takes 0.05 s, and then MAX_BEHIND
+    assert not any([await get(answer=False) for _ in range(18)])
     began = time.monotonic()
     assert await get(answer=False)
     assert await get(answer=True)
@@ -48,8 +48,29 @@ async def test_track_sends_less_to_who_does_not_answer() -> None:
     track.stop()
     await shared.close()
     frames = ledger.score.frames
-    assert frames["sent"] == 30 + 17 + 2 + 10
+    assert frames["sent"] == 30 + 18 + 2 + 10
     assert frames["missed"] == 30 + 1 + 10
+
+
+@pytest.mark.parametrize("jitter_buffer", ["marker", "stock"])
+def test_client_that_stood_still_gets_every_frame_again(jitter_buffer: str):
+    """A client that answers for nothing is sent little, and everything soon after it has come to itself."""
+    port = free_port()
+    with (
+        run("server.py", "--signaling-port", port, "--print", "every") as serving,
+        run("client.py", "--signaling-port", port, "--jitter-buffer", jitter_buffer) as client,
+    ):
+        serving.wait_for("^client 1 ", 30)
+        client.process.send_signal(signal.SIGSTOP)
+        time.sleep(2)
+        client.process.send_signal(signal.SIGCONT)
+        after, count, in_a_row, last = len(serving.lines), 0, 0, -1
+        while in_a_row < 10:
+            count += 1
+            line = serving.wait_for("^client 1 ", count, after=after)[-1]
+            k = int(line.split()[3])
+            in_a_row, last = in_a_row + 1 if k == last + 1 else 0, k
+        assert client.end() == 0
 
 
 @pytest.mark.parametrize(("codec", "encoder"), [("vp8", "shared"), ("h264", "shared"), ("vp8", "aiortc")])
