@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import bench
-from tools import tracing
+from tools import cases, tables, tracing
 
 
 def row(client: int, k: int, state: str = "scored", error: float = 0.0, latency: float = 0.0) -> dict[str, str]:
@@ -19,15 +19,15 @@ def row(client: int, k: int, state: str = "scored", error: float = 0.0, latency:
 
 def test_format_spread_shows_median_lowest_and_highest():
     """A figure of several rounds shows its spread; of one, itself; of none, a dash."""
-    assert bench.format_spread([4.0, 1.0, 2.0], 1) == "2.0 (1.0–4.0)"
-    assert bench.format_spread([4.0], 2) == "4.00"
-    assert bench.format_spread([], 2) == "–"
+    assert tables.format_spread([4.0, 1.0, 2.0], 1) == "2.0 (1.0–4.0)"
+    assert tables.format_spread([4.0], 2) == "4.00"
+    assert tables.format_spread([], 2) == "–"
 
 
 def test_ledger_figures_counts_every_client_and_measures_the_first():
     """The share scored is that of all clients; errors and latencies are those of the one who looks."""
     rows = [row(1, 10, error=1, latency=5), row(1, 11, error=3, latency=7), row(2, 10, error=500), row(2, 11, "lost")]
-    figures = bench.ledger_figures(rows, frames=2)
+    figures = cases.ledger_figures(rows, frames=2)
     assert figures["scored"] == 75
     assert (figures["error p50"], figures["latency p50"]) == (2, 6)
 
@@ -35,7 +35,7 @@ def test_ledger_figures_counts_every_client_and_measures_the_first():
 def test_ledger_figures_leaves_out_the_beginning():
     """Only the last frames of the film count, whatever order the rows are in."""
     rows = [row(1, 12, latency=1), row(1, 0, "lost"), row(1, 11, latency=1), row(1, 10, latency=99)]
-    assert bench.ledger_figures(rows, frames=2) == {
+    assert cases.ledger_figures(rows, frames=2) == {
         "sent": 100, "scored": 100, "error p50": 0, "error p95": 0, "error p99": 0,
         "latency p50": 1, "latency p95": 1, "latency p99": 1,
     }  # fmt: skip
@@ -43,27 +43,27 @@ def test_ledger_figures_leaves_out_the_beginning():
 
 def test_ledger_figures_tells_a_slow_server_from_a_slow_client():
     """Frames of the film that were never sent are not sent; those that were, may still all be scored."""
-    figures = bench.ledger_figures([row(1, 10), row(1, 13)], frames=4)
+    figures = cases.ledger_figures([row(1, 10), row(1, 13)], frames=4)
     assert (figures["sent"], figures["scored"]) == (50, 100)
 
 
 def test_ledger_figures_of_nothing_are_no_share_and_no_quantiles():
     """A run in which no frame was sent scored nothing."""
-    assert bench.ledger_figures([], frames=10) == {"sent": 0, "scored": 0}
+    assert cases.ledger_figures([], frames=10) == {"sent": 0, "scored": 0}
 
 
-class Counted(bench.Case):
+class Counted(cases.Case):
     """A case that returns what it was told to, in turn; nothing, where a run is to fail."""
 
-    def __init__(self, name: str, *values: float, ratios: tuple[bench.Ratio, ...] = ()) -> None:
+    def __init__(self, name: str, *values: float, ratios: tuple[cases.Ratio, ...] = ()) -> None:
         super().__init__(name, ratios)
         self.values = list(values)
 
-    def measure(self, seed: int, seconds: float) -> bench.Figures:
+    def measure(self, seed: int, seconds: float) -> cases.Figures:
         """Return the next value."""
         value = self.values[seed - 1]
         if value < 0:
-            raise bench.BenchError("as it was told to")
+            raise cases.BenchError("as it was told to")
         return {"ms": value}
 
 
@@ -76,7 +76,7 @@ def test_in_turns_runs_every_case_once_a_round_and_turns_round():
 
 def test_measure_part_divides_round_by_round():
     """A ratio compares two cases within one round, so what drifts between rounds cancels out."""
-    ratio = bench.Ratio("ms / base", "ms", "base", "ms")
+    ratio = cases.Ratio("ms / base", "ms", "base", "ms")
     part = bench.Part((Counted("twice", 2, 20, ratios=(ratio,)), Counted("base", 1, 10)), ())
     results, failures = bench.measure_part("some", part, rounds=2, seconds=1, say=lambda _: None)
     assert results == {"twice": {"ms": [2, 20], "ms / base": [2, 2]}, "base": {"ms": [1, 10]}}
@@ -85,7 +85,7 @@ def test_measure_part_divides_round_by_round():
 
 def test_measure_part_goes_on_after_a_failure():
     """A run that fails is told and counted; the others stand, and no ratio mixes rounds."""
-    ratio = bench.Ratio("ms / base", "ms", "base", "ms")
+    ratio = cases.Ratio("ms / base", "ms", "base", "ms")
     part = bench.Part((Counted("case", -1, 20, ratios=(ratio,)), Counted("base", 1, 10)), ())
     said: list[str] = []
     results, failures = bench.measure_part("some", part, rounds=2, seconds=1, say=said.append)
@@ -111,8 +111,8 @@ def test_read_notes_splits_a_latency_into_steps_that_add_up():
 
 def test_markdown_shows_the_cases_that_have_the_first_figure():
     """A table leaves out cases of another kind, and keeps one that failed as dashes."""
-    table = bench.Table("Times", (bench.Column("p50, ms", "ms", 1),), "times", bench.plot_latency)
-    text = bench.markdown(table, {"a": {"ms": [1.0]}, "other": {"px": [2.0]}, "failed": {}})
+    table = tables.Table("Times", (tables.Column("p50, ms", "ms", 1),), "times", tables.plot_latency)
+    text = tables.markdown(table, {"a": {"ms": [1.0]}, "other": {"px": [2.0]}, "failed": {}})
     assert text.splitlines()[2:] == ["| | p50, ms |", "|---|---:|", "| a | 1.0 |", "| failed | – |"]
 
 
@@ -136,7 +136,7 @@ def test_save_plot_draws_every_table(name: str, tmp_path: Path):
     results[part.cases[-1].name] = {}
     for table in part.tables:
         path = tmp_path / f"{table.name}.png"
-        bench.save_plot(table, results, path)
+        tables.save_plot(table, results, path)
         assert path.read_bytes().startswith(b"\x89PNG")
 
 
@@ -170,13 +170,13 @@ def test_parse_args_lets_a_quick_run_be_one_short_round_of_everything():
 @pytest.mark.parametrize(("codec", "encoder"), [("vp8", "shared"), ("vp8", "aiortc"), ("h264", "shared")])
 def test_floor_measures_encode_and_decode(codec: str, encoder: str):
     """The floor has the figures that a loop is compared with."""
-    figures = bench.Floor("floor", codec=codec, encoder=encoder).measure(seed=1, seconds=0.2)
+    figures = cases.Floor("floor", codec=codec, encoder=encoder).measure(seed=1, seconds=0.2)
     assert 0 < figures["latency p50"] <= figures["latency p99"]
 
 
 def test_loop_measures_programs_and_a_crowd():
     """Server, client and two more clients run, and every figure of the tables comes out of it."""
-    figures = bench.Loop("loop", crowd=2).measure(seed=1, seconds=0.5)
+    figures = cases.Loop("loop", crowd=2).measure(seed=1, seconds=0.5)
     assert figures.keys() == {
         "server cpu", "client cpu", "process_a cpu", "cpu", "sent", "scored",
         "error p50", "error p95", "error p99", "latency p50", "latency p95", "latency p99",
@@ -189,7 +189,7 @@ def test_loop_measures_programs_and_a_crowd():
 @pytest.mark.parametrize("encoder", ["shared", "aiortc"])
 def test_loop_traced_measures_every_step(encoder: str):
     """With notes taken, every step of the latency takes some time."""
-    loop = bench.Loop("traced", server=("--encoder", encoder), wrapper="tools.tracing")
+    loop = cases.Loop("traced", server=("--encoder", encoder), wrapper="tools.tracing")
     figures = loop.measure(seed=1, seconds=0.5)
     assert figures.keys() == {*tracing.PARTS, "sum"}
     assert min(figures.values()) > 0
@@ -198,21 +198,21 @@ def test_loop_traced_measures_every_step(encoder: str):
 def test_loop_plain_scores_as_well():
     """The plain way of handling frames brings the coordinates back too."""
     server, client = ("--encoder", "aiortc"), ("--jitter-buffer", "stock")
-    figures = bench.Loop("plain", server=server, client=client, wrapper="tools.plain").measure(seed=1, seconds=0.5)
+    figures = cases.Loop("plain", server=server, client=client, wrapper="tools.plain").measure(seed=1, seconds=0.5)
     assert figures["scored"] > 50
     assert figures["error p50"] < 1
 
 
 def test_loop_says_what_a_program_complained_of():
     """A run that cannot begin ends at once, with the program's own words."""
-    with pytest.raises(bench.BenchError, match=r"server\.py[^$]*--fps"):
-        bench.Loop("loop", fps=0).measure(seed=1, seconds=0.5)
+    with pytest.raises(cases.BenchError, match=r"server\.py[^$]*--fps"):
+        cases.Loop("loop", fps=0).measure(seed=1, seconds=0.5)
 
 
 def test_main_saves_figures_tables_and_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A run leaves JSON, Markdown and a PNG for each table, and prints the same tables."""
-    table = bench.Table("Times", (bench.Column("p50, ms", "latency p50", 1),), "times", bench.plot_latency)
-    part = bench.Part((bench.Floor("floor", quick=True),), (table,))
+    table = tables.Table("Times", (tables.Column("p50, ms", "latency p50", 1),), "times", tables.plot_latency)
+    part = bench.Part((cases.Floor("floor", quick=True),), (table,))
     monkeypatch.setattr(bench, "PARTS", {"floors": lambda: part})
     assert bench.main(["--seconds", "0.2", "--quick", "--folder", str(tmp_path)]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"results.json", "tables.md", "times.png"}
