@@ -21,7 +21,7 @@ import color_find
 import options
 from ball_track import Image, Point, find
 from finder import Finder, FinderError, process_a
-from messages import Found, Message, MessageError, Missed, Restarted, Score, Skipped, encode, parse
+from messages import Found, Message, MessageError, Missed, Quiet, Restarted, Score, Skipped, encode, parse
 from views import Views, kinds
 
 # Nothing here may import av, and so aiortc, at the top: process_a imports this file again (multiprocessing's
@@ -56,6 +56,7 @@ class Client:
         self._views = Views(args.view, args.http, args.record, self._add_routes, on_closed=self.stop.set)
         self._failure: str | None = None  # why the job could not be done
         self._met = 0  # sessions
+        self._scored_before = 0  # frames, in the sessions before this one
         self._counts = dict.fromkeys(("received", "sent", "scored", "skipped", "restarts"), 0)
         self._connected = False
 
@@ -164,6 +165,9 @@ class Client:
                 return End.STOPPED if opened is None else End.VANISHED
             self._met += 1
             self._connected = True
+            self._scored_before = self._counts["scored"]
+            if not self._views.watched:
+                self._send(Quiet())
             end = await unless(self.stop, link.until_end())
             if end is None:
                 await link.goodbye()  # and go on reporting until the server has had it all
@@ -227,7 +231,7 @@ class Client:
             logger.debug("message rejected: %s", error)
             return
         if isinstance(score, Score):
-            self._counts["scored"] += 1
+            self._counts["scored"] = max(self._counts["scored"], self._scored_before + score.scored)
             self._views.on_score(score)
 
 

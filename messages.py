@@ -8,8 +8,10 @@ that it received; the server finds out which frame that is (see matching.py).
                             {"type": "missed", "pts": ticks}                    looked at, no ball in it
                             {"type": "skipped", "pts": ticks}                   passed over to stay current
                             {"type": "restarted"}                               process_a died and is back
+                            {"type": "quiet"}                                   nobody looks at the scores
     scores         server   {"type": "score", "pts": ticks, "error_px": px or null, "latency_ms": ms,
-                             "scored": frames, "lost": frames}                  what came of it, and so far
+                             "scored": frames, "lost": frames}                  what came of it, and so far;
+                                                                                to who is quiet, one a second
 
 A tick is 1 / 90000 s. `parse` believes nothing: size, JSON, type, fields and ranges are checked.
 """
@@ -53,6 +55,10 @@ class Restarted(NamedTuple):
     """process_a died and was started again."""
 
 
+class Quiet(NamedTuple):
+    """Nobody looks at the scores: one a second is enough, for the counts."""
+
+
 class Score(NamedTuple):
     """What the server made of the report for `pts` (ticks): error in px (None: truth unknown), latency in ms.
 
@@ -66,12 +72,13 @@ class Score(NamedTuple):
     lost: int
 
 
-Message = Found | Missed | Skipped | Restarted | Score
+Message = Found | Missed | Skipped | Restarted | Quiet | Score
 KINDS: dict[str, type[Message]] = {
     "found": Found,
     "missed": Missed,
     "skipped": Skipped,
     "restarted": Restarted,
+    "quiet": Quiet,
     "score": Score,
 }
 NAMES = {kind: name for name, kind in KINDS.items()}

@@ -32,8 +32,8 @@ from encoder import CODECS, DEFAULT_BITRATE, SharedEncoder
 from film import Film, Footage
 from images import DEFAULT_QUALITY, PNG, ImageEncoder
 from media import MediaOffer
+from messages import Quiet, encode, parse
 from messages import Score as ScoreMessage
-from messages import encode, parse
 from peer import AcceptedSignaling, End, listen, unless
 from records import LedgerFile, write_summary
 from scoring import Frame, Ledger, Score, State, total
@@ -48,6 +48,7 @@ BALL = "ball"  # the source that is drawn
 DRAIN_TIMEOUT = 0.5  # s at the end for the reports of frames that are still on their way
 MAX_BEHIND = 0.5  # s by which a client's answers may be late before it gets no more; three frames at least
 PROBE_INTERVAL = 0.5  # s; then it gets one key frame in so many
+QUIET_INTERVAL = 1.0  # s between two scores for a client at which nobody looks at them
 
 
 class BallVideoTrack(MediaStreamTrack):
@@ -155,6 +156,9 @@ class Session:
         self._server = server
         self._settled = asyncio.Event()  # set at every report, for the drain
         self._allowance = Allowance(server.film.fps)
+        self._score_interval = 0.0  # s
+        self._next_score = 0.0  # s of the film's clock
+        self._untold: Frame | None = None  # the newest frame that is scored and whose score was not sent
         self._track = BallVideoTrack(server.film, self.ledger, server.encoder)
         self._link = self._create_link(signaling, server.args)
 
@@ -190,6 +194,7 @@ class Session:
         self._track.stop()
         if end in {End.BYE, End.STOPPED}:
             await self._drain()
+            self._tell()
         return end
 
     async def close(self, end: str) -> None:
@@ -216,23 +221,35 @@ class Session:
             self._link.expel()
             return
         try:
-            settled = self.ledger.report(parse(data), now)
+            message = parse(data)
+            if isinstance(message, Quiet):
+                self._score_interval = QUIET_INTERVAL
+                return
+            settled = self.ledger.report(message, now)
         except ValueError as error:
             self.ledger.reject()
             logger.debug("client %d: message rejected: %s", self.number, error)
             return
         for frame in settled:
             if frame.state is State.SCORED:
-                assert frame.reported is not None
-                assert frame.latency_ms is not None
-                counts = self.ledger.score.frames
-                score = ScoreMessage(
-                    frame.reported, frame.error_px, frame.latency_ms, counts[State.SCORED], counts[State.LOST]
-                )
-                self._link.send(encode(score))
+                self._untold = frame
+                if now >= self._next_score:
+                    self._next_score = now + self._score_interval
+                    self._tell()
                 self._server.on_scored(self, frame)
         self._settled.set()
         self._track.on_answer()
+
+    def _tell(self) -> None:
+        """Send the client the newest score, if it has not had it."""
+        frame, self._untold = self._untold, None
+        if frame is None:
+            return
+        assert frame.reported is not None
+        assert frame.latency_ms is not None
+        counts = self.ledger.score.frames
+        score = ScoreMessage(frame.reported, frame.error_px, frame.latency_ms, counts[State.SCORED], counts[State.LOST])
+        self._link.send(encode(score))
 
 
 class Server:

@@ -287,6 +287,11 @@ class Views:
             logger.error("%s: %s; going on without it", view.name, why)
         self.failed = self.failed or view is self._recording
 
+    @property
+    def watched(self) -> bool:
+        """Return whether there is a view that somebody may look at."""
+        return any(view.alive for view in self._views)
+
     # --- What the client tells -------------------------------------------------------------------
 
     def begin(self) -> None:

@@ -17,6 +17,7 @@ from messages import (
     Message,
     MessageError,
     Missed,
+    Quiet,
     Restarted,
     Score,
     Skipped,
@@ -33,6 +34,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Missed, ticks),
     st.builds(Skipped, ticks),
     st.just(Restarted()),
+    st.just(Quiet()),
     st.builds(Score, ticks, finite | st.none(), finite, counts, counts),
 )
 json_values: st.SearchStrategy[Any] = st.recursive(
@@ -61,7 +63,7 @@ def test_encode_writes_a_flat_object_of_the_named_fields(message: Message) -> No
 def test_kinds_and_names_are_each_other_turned_round() -> None:
     """Each kind of message has exactly one name."""
     assert {name: kind for kind, name in NAMES.items()} == KINDS
-    assert set(KINDS) == {"found", "missed", "skipped", "restarted", "score"}
+    assert set(KINDS) == {"found", "missed", "skipped", "restarted", "quiet", "score"}
 
 
 @given(st.text() | st.binary() | st.none() | st.integers() | st.lists(st.text()))

@@ -4,19 +4,25 @@ import csv
 import re
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from av import Packet
 
 import server
-from ball_track import Scene
+from ball_track import Point, Scene
 from encoder import SharedEncoder
-from messages import Missed
+from film import Film
+from matching import stamp
+from messages import Found, Message, Missed, Quiet, Score, encode, parse
+from peer import End
 from programs import PATIENCE, free_port, read_summary, run, wait_until_gone
 from receiver import is_key_frame
 from reel import Reel
-from scoring import Ledger
+from scoring import Frame, Ledger
 from server import PROBE_INTERVAL, BallVideoTrack
 
 
@@ -50,6 +56,56 @@ async def test_track_sends_less_to_who_does_not_answer() -> None:
     frames = ledger.score.frames
     assert frames["sent"] == 30 + 18 + 2 + 10
     assert frames["missed"] == 30 + 1 + 10
+
+
+class Wire:
+    """Stands where a session has its link: keeps what is said, and ends when it is asked how long it will last."""
+
+    def __init__(self, _signaling: object, on_message: Callable[[object], None], *_: object) -> None:
+        self.on_message = on_message
+        self.said: list[Message] = []
+
+    def send(self, text: str) -> None:
+        """Keep what the server says."""
+        self.said.append(parse(text))
+
+    async def until_end(self) -> End:
+        """Return at once: the client says goodbye."""
+        return End.BYE
+
+
+async def test_session_tells_every_score_and_to_who_is_quiet_the_newest_now_and_then(monkeypatch: pytest.MonkeyPatch):
+    """A client gets each score; once it is quiet, one a second and the last."""
+    wires: list[Wire] = []
+
+    def wire_up(*args: Any) -> Wire:
+        wires.append(Wire(*args))
+        return wires[-1]
+
+    monkeypatch.setattr(server, "MediaOffer", wire_up)
+    now = 0.0
+    args, scene = server.parse_args(["--encoder", "aiortc", "--print", "second"])
+    everyone = server.Server(args, Film(scene, clock=lambda: now))
+    session = server.Session(1, everyone, SimpleNamespace(peer="here"))  # type: ignore[arg-type]
+    (wire,) = wires
+
+    def scored_after(frames: range) -> list[int]:
+        """Answer for frames, and return how many were scored by then, of each score that the client is told."""
+        nonlocal now
+        wire.said.clear()
+        for k in frames:
+            now = k / 30
+            session.ledger.sent(Frame(k, stamp(k, 30), now, Point(1, 2)))
+            wire.on_message(encode(Found(stamp(k, 30), 1, 2)))
+        return [score.scored for score in wire.said if isinstance(score, Score)]
+
+    scored_after(range(10))  # by then it is known which frames are meant
+    assert scored_after(range(10, 60)) == list(range(11, 61))
+    wire.on_message(encode(Quiet()))
+    assert scored_after(range(60, 150)) == [61, 91, 121]
+    wire.said.clear()
+    assert await session.hold() is End.BYE
+    assert wire.said == [Score(stamp(149, 30), 0.0, 0.0, 150, 0)]
 
 
 @pytest.mark.parametrize("jitter_buffer", ["marker", "stock"])

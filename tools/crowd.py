@@ -16,7 +16,7 @@ from av import Packet, VideoFrame
 
 import receiver
 from media import MediaAnswer
-from messages import Found, encode
+from messages import Found, Quiet, encode
 from peer import close_signaling, dial
 
 WAIT = 30.0  # s for the server to come up
@@ -40,6 +40,7 @@ async def attend(port: int, joined: asyncio.Semaphore) -> None:
     )
     try:
         if await link.open():
+            link.send(encode(Quiet()))
             joined.release()
             await link.until_end()
     finally:
