@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 import re
-import shutil
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -19,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from aiohttp import web
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 
 import page as page_module
 from ball_track import Point
+from browsers import run_browser
 from marks import find_cross, find_white
 from overlay import Figures
 from page import HISTORY, PAGE, Page
@@ -234,27 +233,12 @@ def test_client_without_the_port_says_so() -> None:
 
 # --- In a browser ---------------------------------------------------------------------------------
 
-CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-FLAGS = (
-    "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
-    "disable-component-update", "disable-sync", "window-size=1280,900",
-)  # fmt: skip
-
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Chrome]:
-    """Return a browser that nobody sees."""
-    if not (CHROMIUM and CHROMEDRIVER):
-        pytest.skip("needs Debian's packages chromium and chromium-driver")
-    options = ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = Chrome(options=options, service=Service(CHROMEDRIVER))
-    driver.set_script_timeout(PATIENCE)
-    yield driver
-    driver.quit()
+    """Return a browser."""
+    with run_browser(tmp_path) as browser:
+        yield browser
 
 
 GRAB = """
