@@ -30,19 +30,19 @@ run: $(VENV)/.installed
 demo: $(VENV)/.installed
 	@$(BIN)/python server.py --once & \
 	$(BIN)/python client.py --view none --record demo.mp4 --duration 15; status=$$?; wait; exit $$status
-	$(BIN)/python tools/animate.py demo.mp4 docs/demo.webp
+	$(BIN)/python -m tools.animate demo.mp4 docs/demo.webp
 
 test: $(VENV)/.installed
 	$(BIN)/pytest
 
 netlab: $(VENV)/.installed
-	$(BIN)/python tools/netlab.py --seconds $(SECONDS)
+	$(BIN)/python -m tools.netlab --seconds $(SECONDS)
 
 transports: $(VENV)/.installed
-	$(BIN)/python tools/netlab.py --transports --seconds $(SECONDS)
+	$(BIN)/python -m tools.netlab --transports --seconds $(SECONDS)
 
 soak: $(VENV)/.installed
-	$(BIN)/python tools/soak.py --minutes $(MINUTES)
+	$(BIN)/python -m tools.soak --minutes $(MINUTES)
 
 bench: $(VENV)/.installed
 	$(BIN)/python bench.py $(BENCH)
@@ -52,7 +52,7 @@ images:
 
 manifests: $(VENV)/.installed
 	$(BIN)/hadolint Dockerfile.server Dockerfile.client
-	$(BIN)/python tools/manifests.py k8s
+	$(BIN)/python -m tools.manifests k8s
 	@if docker compose version > /dev/null 2>&1; then docker compose config --quiet; \
 	elif command -v docker-compose > /dev/null; then docker-compose config --quiet; \
 	else echo "compose.yaml: not checked, missing: docker compose"; fi

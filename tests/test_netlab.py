@@ -84,7 +84,7 @@ def test_client_behind_a_narrow_connection_slows_nobody(tmp_path: Path):
 
 def test_soak_prints_a_table():
     """The memory watch runs, and finds nothing that grows within a few seconds."""
-    command = [sys.executable, "tools/soak.py", "--minutes", "0.2", "--interval", "4"]
+    command = [sys.executable, "-m", "tools.soak", "--minutes", "0.2", "--interval", "4"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(done.stdout.splitlines()) >= 4

@@ -1,6 +1,6 @@
 """Make the animation that the README shows inline from a recording: its first seconds, smaller and coarser.
 
-python3 tools/animate.py demo.mp4 docs/demo.webp
+python3 -m tools.animate demo.mp4 docs/demo.webp
 """
 
 import sys

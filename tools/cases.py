@@ -6,10 +6,8 @@ is compared with what, and tools/tables.py shows it.
 
 import contextlib
 import csv
-import os
 import re
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -25,10 +23,10 @@ from typing import IO, Any, NamedTuple, Self
 import numpy as np
 
 from ball_track import Scene, draw
+from tools.procfs import ROOT, free_port, process_a_of, processor_time
 from tools.tracing import PARTS as STEPS
 from tools.tracing import read_notes
 
-ROOT = Path(__file__).parent.parent
 WARM_UP = 1.0  # s, from when all clients get frames until measuring begins
 PATIENCE = 60.0  # s for a run to get going, or to end
 
@@ -76,36 +74,17 @@ class Case(ABC):
 # --- Programs ------------------------------------------------------------------------------------
 
 
-def free_port() -> int:
-    """Return a TCP port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def processor_time(pid: int) -> float:
-    """Return the processor time that a process has used, in s."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def process_a_of(client: int) -> int:
-    """Return the process id of a client's process_a.
+def processor_times(server: int, client: int) -> Figures:
+    """Return the processor time (s) of a server, of a client's main process, and of its process_a.
 
     Raises:
-        BenchError: it has none.
+        BenchError: one of them is not there.
     """
-    for child in Path(f"/proc/{client}/task/{client}/children").read_text().split():
-        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-            return int(child)
-    raise BenchError("the client has no process_a")
-
-
-def processor_times(server: int, client: int) -> Figures:
-    """Return the processor time (s) of a server, of a client's main process, and of its process_a."""
-    pids = {"server cpu": server, "client cpu": client, "process_a cpu": process_a_of(client)}
-    return {name: processor_time(pid) for name, pid in pids.items()}
+    try:
+        pids = {"server cpu": server, "client cpu": client, "process_a cpu": process_a_of(client)}
+        return {name: processor_time(pid) for name, pid in pids.items()}
+    except OSError as error:
+        raise BenchError(f"a program ended too soon: {error}") from None
 
 
 class Program:

@@ -1,6 +1,6 @@
 """Check Kubernetes manifests as strictly as the API server would, without one.
 
-    python3 tools/manifests.py k8s
+    python3 -m tools.manifests k8s
 
 Three things are looked at: the YAML (no key twice), each object against the schema of its kind (nothing unknown,
 nothing missing; the schemas are those in kubernetes-validate), and what no schema says but has to fit: selectors

@@ -1,7 +1,7 @@
 """Two hosts on one machine, with a bad network between them.
 
-    python3 tools/netlab.py [--seconds 20]     runs server and client through every fault, prints a table
-    python3 tools/netlab.py --transports       compares the ways that frames can travel, with and without loss
+    python3 -m tools.netlab [--seconds 20]     runs server and client through every fault, prints a table
+    python3 -m tools.netlab --transports       compares the ways that frames can travel, with and without loss
 
 `Lab` makes two network namespaces, joined by two TUN devices with a process in between that loses, delays and
 reorders packets, each way by itself, and can black out altogether. No kernel module is needed (netem is not in
@@ -31,7 +31,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-ROOT = Path(__file__).parent.parent
+from tools.procfs import ROOT, children, processor_time
+
 SERVER_ADDRESS, CLIENT_ADDRESS = "10.77.0.1", "10.77.0.2"
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000  # linux/if_tun.h
 CLONE_NEWNET = 0x40000000  # linux/sched.h
@@ -79,7 +80,8 @@ class Lab:
                 _ip("netns", "add", host)
                 _ip("-n", host, "link", "set", "lo", "up")
             self._link = subprocess.Popen(
-                [sys.executable, __file__, "--link", *self._hosts, *self._impairments],
+                [sys.executable, "-m", "tools.netlab", "--link", *self._hosts, *self._impairments],
+                cwd=ROOT,
                 stdout=subprocess.PIPE,
                 text=True,
             )
@@ -235,12 +237,12 @@ def measure(fault: Fault, seconds: float, way: Sequence[str] = WAYS[0]) -> dict[
         client = subprocess.Popen([*lab.client, *find], **quiet)
         try:
             time.sleep(seconds / 2)
-            began, spent, sent = time.monotonic(), _cpu_of(server.pid, client.pid), lab.bytes_sent()
+            began, spent, sent = time.monotonic(), _processor_time(server.pid, client.pid), lab.bytes_sent()
             if fault.dark:
                 lab.black_out(fault.dark)
             time.sleep(seconds / 2)
             lasted = time.monotonic() - began
-            cores = (_cpu_of(server.pid, client.pid) - spent) / lasted
+            cores = (_processor_time(server.pid, client.pid) - spent) / lasted
             kbit_s = (lab.bytes_sent() - sent) * 8 / 1000 / lasted
             client.send_signal(signal.SIGINT)
             client.wait(30)
@@ -254,14 +256,9 @@ def measure(fault: Fault, seconds: float, way: Sequence[str] = WAYS[0]) -> dict[
         return {**summary, "kbit_s": kbit_s, "cores": cores}
 
 
-def _cpu_of(*pids: int) -> float:
+def _processor_time(*pids: int) -> float:
     """Return the processor time of processes and all of their children, s."""
-    spent = 0.0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        spent += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # user and system: proc_pid_stat(5)
-        spent += _cpu_of(*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
-    return spent
+    return sum(processor_time(pid) + _processor_time(*children(pid)) for pid in pids)
 
 
 def print_transports(seconds: float) -> None:

@@ -1,35 +1,20 @@
 """Memory of server and client over time: is anything kept that should be let go?
 
-    python3 tools/soak.py [--minutes 10]
+    python3 -m tools.soak [--minutes 10]
 
 Prints the memory of the server, the client and process_a, in MB, once a minute, and ends with status
 1 if one of the programs has grown by more than LIMIT since the first minute.
 """
 
 import argparse
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from tools.procfs import ROOT, free_port, memory, process_a_of
+
 LIMIT = 5.0  # MB
-
-
-def memory(pid: int) -> float:
-    """Return a process's anonymous memory, in MB: what it has allocated; no library, whoever else maps that."""
-    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
-    return int(fields["Anonymous"].split()[0]) / 1024
-
-
-def process_a(client: int) -> int:
-    """Return the process id of a client's process_a."""
-    for child in Path(f"/proc/{client}/task/{client}/children").read_text().split():
-        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-            return int(child)
-    raise RuntimeError("the client has no process_a")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,8 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=10, help="how long (10)")
     parser.add_argument("--interval", type=float, default=60, help="s between two rows (60)")
     args = parser.parse_args(argv)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        where = ["--signaling-port", str(probe.getsockname()[1])]
+    where = ["--signaling-port", str(free_port())]
     server = subprocess.Popen([sys.executable, "server.py", *where], cwd=ROOT, stdout=subprocess.DEVNULL)
     client = subprocess.Popen(
         [sys.executable, "client.py", "--view", "none", *where], cwd=ROOT, stdout=subprocess.DEVNULL
@@ -50,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         started = time.monotonic()
         while time.monotonic() - started < args.minutes * 60:
             time.sleep(args.interval)
-            rows.append(tuple(memory(pid) for pid in (server.pid, client.pid, process_a(client.pid))))
+            rows.append(tuple(memory(pid) for pid in (server.pid, client.pid, process_a_of(client.pid))))
             minute = (time.monotonic() - started) / 60
             print(f"| {minute:.1f} | " + " | ".join(f"{value:.1f}" for value in rows[-1]) + " |", flush=True)
     finally:

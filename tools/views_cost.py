@@ -1,6 +1,6 @@
 """What does looking cost the loop? Latency with each view and without, in turn, in one run.
 
-    python3 tools/views_cost.py [--rounds 3] [--seconds 7]
+    python3 -m tools.views_cost [--rounds 3] [--seconds 7]
 
 Prints a table. The window needs a display; the page is watched by one viewer over HTTP.
 """
@@ -9,7 +9,6 @@ import argparse
 import http.client
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -19,14 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+from tools.procfs import ROOT, free_port
 
 
 def watch(port: int, client: "subprocess.Popen[bytes]") -> None:
