@@ -18,9 +18,10 @@ def row(client: int, k: int, state: str = "scored", error: float = 0.0, latency:
 
 
 def test_format_spread_shows_median_lowest_and_highest():
-    """A figure of several rounds shows its spread; of one, itself; of none, a dash."""
+    """A figure of several rounds shows its spread, if there is any; of one, itself; of none, a dash."""
     assert tables.format_spread([4.0, 1.0, 2.0], 1) == "2.0 (1.0–4.0)"
     assert tables.format_spread([4.0], 2) == "4.00"
+    assert tables.format_spread([1.004, 0.996, 1.0], 2) == "1.00"
     assert tables.format_spread([], 2) == "–"
 
 

@@ -75,12 +75,12 @@ def spread(values: Sequence[float]) -> Spread | None:
 
 
 def format_spread(values: Sequence[float], digits: int) -> str:
-    """Return a figure as a table shows it: median (lowest–highest), or a dash."""  # noqa: RUF002  # the dash is meant
+    """Return a figure as a table shows it: median (lowest–highest), where they differ; or a dash."""  # noqa: RUF002  # the dash is meant
     whole = spread(values)
     if whole is None:
         return "–"
-    median = f"{whole.median:.{digits}f}"
-    return median if len(values) == 1 else f"{median} ({whole.low:.{digits}f}–{whole.high:.{digits}f})"
+    median, low, high = (f"{value:.{digits}f}" for value in whole)
+    return median if low == high else f"{median} ({low}–{high})"
 
 
 # --- Plots ---------------------------------------------------------------------------------------
