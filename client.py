@@ -166,6 +166,7 @@ class Client:
             self._met += 1
             self._connected = True
             self._scored_before = self._counts["scored"]
+            print(f"watching {self._args.signaling_host}:{self._args.signaling_port}; stop with Ctrl-C", flush=True)
             if not self._views.watched:
                 self._send(Quiet())
             end = await unless(self.stop, link.until_end())

@@ -105,6 +105,7 @@ def test_client_ends_after_its_duration():
         run("client.py", "--signaling-port", port, "--duration", "2") as finding,
     ):
         assert finding.wait() == 0
+        finding.wait_for(f"watching 127.0.0.1:{port}; stop with Ctrl-C")
         finding.wait_for(r"received \d+ frames, sent \d+ coordinates")
 
 
