@@ -190,12 +190,12 @@ def draw(scene: Scene, center: Point) -> Image:
         x, y, radius = ((center.x + 0.5) / scale - 0.5, (center.y + 0.5) / scale - 0.5, scene.radius / scale)
         left, top = max(0, math.floor(x - radius)), max(0, math.floor(y - radius))
         patch = plane[top : math.ceil(y + radius) + 1, left : math.ceil(x + radius) + 1]  # a view
-        covered = coverage(x - left, y - top, radius, *patch.shape)
+        covered = coverage(edges_of(x - left, y - top, radius, *patch.shape))
         patch[:] = np.rint(black + (own - black) * covered)
     return image
 
 
-class _Edges(NamedTuple):
+class Edges(NamedTuple):
     """The edges between pixels as seen from a disc's centre, px; what lies outside the disc is moved to its rim.
 
     u: (columns + 1,), v: (rows + 1, 1); half_u, half_v: half the length of the disc's chord along each edge.
@@ -208,25 +208,22 @@ class _Edges(NamedTuple):
     half_v: Floats
 
 
-def _edges(x: float, y: float, radius: float, rows: int, columns: int) -> _Edges:
+def edges_of(x: float, y: float, radius: float, rows: int, columns: int) -> Edges:
+    """Return the edges of rows x columns pixels, the first one's centre at (0, 0), as seen from a disc at x, y (px)."""
     u = np.clip(np.arange(columns + 1) - 0.5 - x, -radius, radius)
     v = np.clip(np.arange(rows + 1) - 0.5 - y, -radius, radius)[:, None]
-    return _Edges(radius, u, v, np.sqrt((radius - u) * (radius + u)), np.sqrt((radius - v) * (radius + v)))
+    return Edges(radius, u, v, np.sqrt((radius - u) * (radius + u)), np.sqrt((radius - v) * (radius + v)))
 
 
-def coverage(x: float, y: float, radius: float, rows: int, columns: int) -> Floats:
+def coverage(edges: Edges) -> Floats:
     """Return the share of each pixel that a disc covers, (rows, columns) float64, exactly.
 
     The area of the disc left of u and above v has a closed form; taken at the corners of the pixels, its
     second difference is the area within each pixel (as in a summed-area table, Crow 1984).
 
-    >>> bool(abs(coverage(4.3, 4.6, 3, 10, 10).sum() - math.pi * 9) < 1e-9)
+    >>> bool(abs(coverage(edges_of(4.3, 4.6, 3, 10, 10)).sum() - math.pi * 9) < 1e-9)
     True
     """
-    return _coverage(_edges(x, y, radius, rows, columns))
-
-
-def _coverage(edges: _Edges) -> Floats:
     radius, u, v, half_u, half_v = edges
 
     def under(t: Floats, half: Floats) -> Floats:
@@ -241,16 +238,12 @@ def _coverage(edges: _Edges) -> Floats:
     return covered
 
 
-def coverage_gradient(x: float, y: float, radius: float, rows: int, columns: int) -> tuple[Floats, Floats]:
+def coverage_gradient(edges: Edges) -> tuple[Floats, Floats]:
     """Return how `coverage` changes as the disc moves right and as it moves down, 1 / px, two (rows, columns).
 
     A disc that moves right gains, in each pixel, the length of its chord along the pixel's right edge and
     loses that along the left one.
     """
-    return _coverage_gradient(_edges(x, y, radius, rows, columns))
-
-
-def _coverage_gradient(edges: _Edges) -> tuple[Floats, Floats]:
     _, u, v, half_u, half_v = edges
     return -_within(np.clip(v, -half_u, half_u)), -_within(np.clip(u, -half_v, half_v))
 
@@ -379,9 +372,9 @@ def _fit_disc(patch: Image, black: int) -> _Fit | None:
     x, y = moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
     radius = math.sqrt(moments["m00"] / math.pi)
 
-    edges = _edges(x, y, radius, *patch.shape)
-    right, down = _coverage_gradient(edges)
-    residual = level / contrast - _coverage(edges)
+    edges = edges_of(x, y, radius, *patch.shape)
+    right, down = coverage_gradient(edges)
+    residual = level / contrast - coverage(edges)
     xx, xy, yy = (right * right).sum(), (right * down).sum(), (down * down).sum()
     gx, gy = (right * residual).sum(), (down * residual).sum()
     determinant = xx * yy - xy * xy

@@ -80,16 +80,16 @@ class SharedEncoder:
         """
         anew = anew or after < 0
         while True:
-            for encoded in self._kept:
-                if (
-                    encoded.number > after and encoded.key and encoded is self._kept[-1]
-                    if anew
-                    else encoded.number == after + 1
-                ):
-                    return encoded
-            newest = self._kept[-1].number if self._kept else -1
-            if anew or after != newest:  # what would be next is gone, or there is none yet
-                anew = True
+            newest = self._kept[-1] if self._kept else None
+            if anew:
+                if newest is not None and newest.key and newest.number > after:
+                    return newest
+            else:
+                for encoded in self._kept:
+                    if encoded.number == after + 1:
+                        return encoded
+                anew = newest is None or newest.number != after  # what would be next is gone, or there is none yet
+            if anew:
                 self.ask_for_key_frame()
             if self._encoding is None:
                 self._encoding = asyncio.create_task(self._encode())

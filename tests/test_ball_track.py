@@ -28,6 +28,7 @@ from ball_track import (
     coverage,
     coverage_gradient,
     draw,
+    edges_of,
     find,
     fold,
     planes,
@@ -211,7 +212,7 @@ def test_coverage_agrees_with_supersampling(x: float, y: float, radius: float) -
     py = (np.arange(ROWS)[:, None] + points).ravel()
     inside = np.hypot(px - x, py[:, None] - y) < radius
     share = inside.reshape(ROWS, fine, COLUMNS, fine).mean(axis=(1, 3))
-    assert np.abs(coverage(x, y, radius, ROWS, COLUMNS) - share).max() < 0.01
+    assert np.abs(coverage(edges_of(x, y, radius, ROWS, COLUMNS)) - share).max() < 0.01
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0.3, 60))
@@ -219,7 +220,7 @@ def test_coverage_adds_up_to_the_disc(x: float, y: float, radius: float) -> None
     """The shares add up to pi r^2, and from the smallest ball on their centroid is the centre."""
     size = 2 * math.ceil(radius) + 4
     x, y = x + size / 2 - 0.5, y + size / 2 - 0.5
-    share = coverage(x, y, radius, size, size)
+    share = coverage(edges_of(x, y, radius, size, size))
     assert share.sum() == pytest.approx(math.pi * radius**2, rel=1e-7)
     assert share.min() >= 0
     assert share.max() <= 1
@@ -233,9 +234,9 @@ def test_coverage_adds_up_to_the_disc(x: float, y: float, radius: float) -> None
 def test_coverage_gradient_is_the_difference_of_coverage(x: float, y: float, radius: float) -> None:
     """What moving the disc by a little changes is what the gradient says."""
     h = 1e-5
-    right, down = coverage_gradient(x, y, radius, ROWS, COLUMNS)
+    right, down = coverage_gradient(edges_of(x, y, radius, ROWS, COLUMNS))
     for gradient, dx, dy in ((right, h, 0), (down, 0, h)):
-        after, before = (coverage(x + s * dx, y + s * dy, radius, ROWS, COLUMNS) for s in (1, -1))
+        after, before = (coverage(edges_of(x + s * dx, y + s * dy, radius, ROWS, COLUMNS)) for s in (1, -1))
         # where an edge of a pixel touches the disc the chord grows like a square root
         assert np.abs(gradient - (after - before) / (2 * h)).max() < 3 * math.sqrt(radius * h)
 

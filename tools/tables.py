@@ -57,29 +57,15 @@ def rows_of(table: Table, results: Results) -> Results:
     return {case: figures for case, figures in results.items() if not figures or first in figures}
 
 
-class Spread(NamedTuple):
-    """A figure over the rounds: median, lowest and highest."""
-
-    median: float
-    low: float
-    high: float
-
-
-def spread(values: Sequence[float]) -> Spread | None:
-    """Return the spread of a figure's values, None if there are none.
-
-    >>> spread([4, 1, 2])
-    Spread(median=2, low=1, high=4)
-    """
-    return Spread(statistics.median(values), min(values), max(values)) if values else None
-
-
 def format_spread(values: Sequence[float], digits: int) -> str:
-    """Return a figure as a table shows it: median (lowest–highest), where they differ; or a dash."""  # noqa: RUF002  # the dash is meant
-    whole = spread(values)
-    if whole is None:
+    """Return a figure over the rounds as a table shows it: its median, and the lowest and the highest if they differ.
+
+    >>> format_spread([4, 1, 2], 0)
+    '2 (1–4)'
+    """  # noqa: RUF002  # the dash is meant
+    if not values:
         return "–"
-    median, low, high = (f"{value:.{digits}f}" for value in whole)
+    median, low, high = (f"{value:.{digits}f}" for value in (statistics.median(values), min(values), max(values)))
     return median if low == high else f"{median} ({low}–{high})"
 
 
