@@ -58,22 +58,21 @@ class BallVideoTrack(MediaStreamTrack):
         film: what to show.
         ledger: the client's.
         encoder: where to get the frames encoded; None leaves that to aiortc.
+        answered: is set whenever the client has answered for a frame.
     """
 
     kind = "video"
 
-    def __init__(self, film: Footage, ledger: Ledger, encoder: SharedEncoder | ImageEncoder | None) -> None:
+    def __init__(
+        self, film: Footage, ledger: Ledger, encoder: SharedEncoder | ImageEncoder | None, answered: asyncio.Event
+    ) -> None:
         super().__init__()
         self._film = film
         self._ledger = ledger
         self._encoder = encoder
         self._last = -1  # number of the frame that the client got last: the encoder's, or else the film's
         self._max_behind = max(MAX_BEHIND, 3 / film.fps)
-        self._answered = asyncio.Event()
-
-    def on_answer(self) -> None:
-        """Take note that the client has answered for a frame."""
-        self._answered.set()
+        self._answered = answered
 
     async def _catch_up(self) -> bool:
         """Wait while the client is behind; return whether it was, and so has to go on at a key frame.
@@ -84,11 +83,7 @@ class BallVideoTrack(MediaStreamTrack):
         """
         if self._ledger.behind < self._max_behind:
             return False
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PROBE_INTERVAL):
-                while self._ledger.behind:
-                    self._answered.clear()
-                    await self._answered.wait()
+        await wait_while(lambda: self._ledger.behind > 0, self._answered, PROBE_INTERVAL)
         return True
 
     async def recv(self) -> "VideoFrame | Packet[Any]":
@@ -116,6 +111,15 @@ class BallVideoTrack(MediaStreamTrack):
         """Get the client a key frame: it cannot decode what it gets."""
         if self._encoder is not None:
             self._encoder.ask_for_key_frame()
+
+
+async def wait_while(condition: Callable[[], bool], changed: asyncio.Event, patience: float) -> None:
+    """Wait until a condition holds no longer, for `patience` seconds at most; `changed` is set when it may have."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(patience):
+            while condition():
+                changed.clear()
+                await changed.wait()
 
 
 class Allowance:
@@ -154,12 +158,12 @@ class Session:
         self.peer = signaling.peer
         self.ledger = Ledger(server.film.where, lambda frame: server.on_frame_left(self, frame))
         self._server = server
-        self._settled = asyncio.Event()  # set at every report, for the drain
+        self._answered = asyncio.Event()  # set at every report
         self._allowance = Allowance(server.film.fps)
-        self._score_interval = 0.0  # s
+        self._score_interval = 0.0  # s between two scores that the client is told, at least
         self._next_score = 0.0  # s of the film's clock
         self._untold: Frame | None = None  # the newest frame that is scored and whose score was not sent
-        self._track = BallVideoTrack(server.film, self.ledger, server.encoder)
+        self._track = BallVideoTrack(server.film, self.ledger, server.encoder, self._answered)
         self._link = self._create_link(signaling, server.args)
 
     def _create_link(self, signaling: AcceptedSignaling, args: argparse.Namespace) -> Link:
@@ -193,7 +197,7 @@ class Session:
         end = await unless(self._server.stop, self._link.until_end()) or End.STOPPED
         self._track.stop()
         if end in {End.BYE, End.STOPPED}:
-            await self._drain()
+            await wait_while(lambda: self.ledger.open > 0, self._answered, DRAIN_TIMEOUT)
             self._tell()
         return end
 
@@ -205,14 +209,6 @@ class Session:
             if frame.state is State.SCORED:
                 self._server.on_scored(self, frame)
         self._server.on_left(self)
-
-    async def _drain(self) -> None:
-        """Wait a moment for the reports of frames that are still on their way."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_TIMEOUT):
-                while self.ledger.open:
-                    self._settled.clear()
-                    await self._settled.wait()
 
     def _on_message(self, data: object) -> None:
         """Enter what the client says."""
@@ -237,8 +233,7 @@ class Session:
                     self._next_score = now + self._score_interval
                     self._tell()
                 self._server.on_scored(self, frame)
-        self._settled.set()
-        self._track.on_answer()
+        self._answered.set()
 
     def _tell(self) -> None:
         """Send the client the newest score, if it has not had it."""

@@ -19,8 +19,9 @@ from film import Film
 from media import MediaAnswer
 from messages import Found, encode
 from peer import close_signaling, dial, receive_description
-from programs import PATIENCE, Program, free_port, read_summary, run
+from programs import PATIENCE, Program, read_summary, run
 from scoring import Ledger
+from tools.procfs import free_port
 
 BAD_MESSAGES: list[str | bytes] = [
     b"\x00\xff\xfe",
@@ -252,7 +253,7 @@ def test_offer_is_small_enough_for_one_line():
 
         args, scene = server.parse_args([])
         film = Film(scene)
-        track = server.BallVideoTrack(film, Ledger(film.where), None)
+        track = server.BallVideoTrack(film, Ledger(film.where), None, asyncio.Event())
         link = media.MediaOffer(Recorder("", 0), lambda _: None, None, track, args.codec, lambda: None)
         with suppress(ConnectionResetError):
             await link.open()

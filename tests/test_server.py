@@ -1,5 +1,6 @@
 """The server as a program: the ledger adds up, whatever happens to either side."""
 
+import asyncio
 import csv
 import re
 import signal
@@ -19,11 +20,12 @@ from film import Film
 from matching import stamp
 from messages import Found, Message, Missed, Quiet, Score, encode, parse
 from peer import End
-from programs import PATIENCE, free_port, read_summary, run, wait_until_gone
+from programs import PATIENCE, read_summary, run, wait_until_gone
 from receiver import is_key_frame
 from reel import Reel
 from scoring import Frame, Ledger
 from server import PROBE_INTERVAL, BallVideoTrack
+from tools.procfs import free_port
 
 
 async def test_track_sends_less_to_who_does_not_answer() -> None:
@@ -31,7 +33,8 @@ async def test_track_sends_less_to_who_does_not_answer() -> None:
     reel = Reel(Scene(64, 64, radius=10, speed=100))
     ledger = Ledger(reel.where)
     shared = SharedEncoder(reel, "vp8", 500_000)
-    track = BallVideoTrack(reel, ledger, shared)
+    answered = asyncio.Event()
+    track = BallVideoTrack(reel, ledger, shared, answered)
 
     async def get(answer: bool) -> bool:
         """Get one frame; return whether it is a key frame."""
@@ -40,7 +43,7 @@ async def test_track_sends_less_to_who_does_not_answer() -> None:
         assert packet.pts is not None
         if answer:
             ledger.report(Missed(packet.pts), ledger.score.last + 0.05)
-            track.on_answer()
+            answered.set()
         return is_key_frame("VP8", bytes(packet))
 
     assert [await get(answer=True) for _ in range(30)] == [True] + [False] * 29
@@ -74,8 +77,8 @@ class Wire:
         return End.BYE
 
 
-async def test_session_tells_every_score_and_to_who_is_quiet_the_newest_now_and_then(monkeypatch: pytest.MonkeyPatch):
-    """A client gets each score; once it is quiet, one a second and the last."""
+def create_session(monkeypatch: pytest.MonkeyPatch, clock: Callable[[], float]) -> tuple[server.Session, Wire]:
+    """Return a session of a server that uses this clock, and what it has for a link."""
     wires: list[Wire] = []
 
     def wire_up(*args: Any) -> Wire:
@@ -83,11 +86,30 @@ async def test_session_tells_every_score_and_to_who_is_quiet_the_newest_now_and_
         return wires[-1]
 
     monkeypatch.setattr(server, "MediaOffer", wire_up)
-    now = 0.0
     args, scene = server.parse_args(["--encoder", "aiortc", "--print", "second"])
-    everyone = server.Server(args, Film(scene, clock=lambda: now))
+    everyone = server.Server(args, Film(scene, clock))
     session = server.Session(1, everyone, SimpleNamespace(peer="here"))  # type: ignore[arg-type]
-    (wire,) = wires
+    return session, wires[0]
+
+
+async def test_session_ends_as_soon_as_the_last_report_is_there(monkeypatch: pytest.MonkeyPatch):
+    """At the end it waits for the frames that are on their way, and not a moment longer."""
+    monkeypatch.setattr(server, "DRAIN_TIMEOUT", 10 * PATIENCE)
+    session, wire = create_session(monkeypatch, clock=lambda: 1.0)
+    for k in range(10):
+        session.ledger.sent(Frame(k, stamp(k, 30), k / 30, Point(1, 2)))
+    holding = asyncio.create_task(session.hold())
+    for k in range(10):
+        await asyncio.sleep(0)
+        assert not holding.done()
+        wire.on_message(encode(Missed(stamp(k, 30))))
+    assert await asyncio.wait_for(holding, PATIENCE) is End.BYE
+
+
+async def test_session_tells_every_score_and_to_who_is_quiet_the_newest_now_and_then(monkeypatch: pytest.MonkeyPatch):
+    """A client gets each score; once it is quiet, one a second and the last."""
+    now = 0.0
+    session, wire = create_session(monkeypatch, clock=lambda: now)
 
     def scored_after(frames: range) -> list[int]:
         """Answer for frames, and return how many were scored by then, of each score that the client is told."""
