@@ -5,7 +5,6 @@ import os
 import re
 import select
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
+from tools.procfs import ROOT, children
+
 PATIENCE = 60.0  # s; generous, for machines that are busy with other things
 
 
@@ -82,8 +82,7 @@ class Program:
 
     def children(self) -> list[int]:
         """Return the process ids of its children."""
-        pid = self.process.pid
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return children(self.process.pid)
 
     def close(self) -> None:
         """Kill it if it still runs."""
@@ -103,14 +102,6 @@ def run(name: str, *args: object, prefix: tuple[str, ...] = ()) -> Iterator[Prog
         yield program
     finally:
         program.close()
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def is_alive(pid: int) -> bool:

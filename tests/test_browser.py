@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from browsers import run_browser
-from programs import free_port, read_summary, run
+from programs import read_summary, run
 from tools import netlab
+from tools.procfs import free_port
 
 # Gets the offer's SDP, returns the answer's. `scores` is what the server says.
 CLIENT = """

@@ -4,12 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import client
-from programs import ROOT, free_port, read_summary, run, wait_until_gone
+import peer
+from messages import Message, Quiet, Score, encode, parse
+from peer import End
+from programs import read_summary, run, wait_until_gone
+from tools.procfs import ROOT, free_port, process_a_of
+from views import Views
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -87,8 +93,7 @@ def test_client_starts_process_a_again(tmp_path: Path):
         run("client.py", "--signaling-port", port) as finding,
     ):
         serving.wait_for(r"scored [1-9]")
-        (victim,) = (pid for pid in finding.children() if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes())
-        os.kill(victim, signal.SIGKILL)
+        os.kill(process_a_of(finding.process.pid), signal.SIGKILL)
         finding.wait_for("process_a ended with status -9")
         before = len(serving.lines)
         serving.wait_for(r"scored [1-9]", 2, after=before)
@@ -107,6 +112,61 @@ def test_client_ends_after_its_duration():
         assert finding.wait() == 0
         finding.wait_for(f"watching 127.0.0.1:{port}; stop with Ctrl-C")
         finding.wait_for(r"received \d+ frames, sent \d+ coordinates")
+
+
+class Wire:
+    """Stands where the client has its link to a server that says some scores, and ends.
+
+    Args:
+        on_message: takes what the server says.
+        scored: of how many scored frames each score tells.
+        end: why it ends then.
+    """
+
+    def __init__(self, on_message: Callable[[object], None], scored: list[int], end: End) -> None:
+        self.heard: list[Message] = []
+        self._on_message, self._scored, self._end = on_message, scored, end
+
+    async def open(self) -> bool:
+        """Open."""
+        return True
+
+    def send(self, text: str) -> None:
+        """Keep what the client says."""
+        self.heard.append(parse(text))
+
+    async def until_end(self) -> End:
+        """Say the scores, and end."""
+        for count in self._scored:
+            self._on_message(encode(Score(3000 * count, 0.0, 5.0, count, 0)))
+        return self._end
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize("watched", [False, True])
+async def test_client_is_quiet_if_nobody_looks_and_counts_over_sessions(
+    watched: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Scores may be left out, come late or be those of another session: what the server has scored is counted."""
+    finding = client.Client(client.parse_args(["--view", "none"]))
+    wires = [
+        Wire(finding._on_message, [2, 9, 5], End.VANISHED),
+        Wire(finding._on_message, [4], End.BYE),
+    ]
+    coming: Iterator[Wire] = iter(wires)
+
+    async def do_nothing(*_: object) -> object:
+        return object()
+
+    monkeypatch.setattr(peer, "dial", do_nothing)
+    monkeypatch.setattr(peer, "close_signaling", do_nothing)
+    monkeypatch.setattr(client.Client, "_create_link", lambda *_: next(coming))
+    monkeypatch.setattr(Views, "watched", watched)
+    assert await finding.run() == 0
+    assert "the server scored 13\n" in capsys.readouterr().out
+    assert [wire.heard for wire in wires] == [[] if watched else [Quiet()]] * 2
 
 
 @pytest.mark.parametrize(

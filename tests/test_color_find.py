@@ -14,7 +14,8 @@ import client
 from ball_track import COLORS, Scene, blank, draw
 from clips import Clip, to_i420
 from color_find import HUES, find, find_disc
-from programs import free_port, read_summary, run
+from programs import read_summary, run
+from tools.procfs import free_port
 
 BALLS = {  # BGR, as a lit ball looks
     "red": (40, 30, 210),

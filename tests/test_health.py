@@ -18,8 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 import health
 from ball_track import Point
 from options import JsonFormatter, ListenError
-from programs import PATIENCE, free_port, read_summary, run
+from programs import PATIENCE, read_summary, run
 from scoring import Frame, Score, State
+from tools.procfs import free_port
 
 
 def get(port: int, path: str) -> tuple[int, str]:

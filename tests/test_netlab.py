@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from programs import ROOT, read_summary, run
+from programs import read_summary, run
 from tools import netlab
+from tools.procfs import ROOT
 
 pytestmark = pytest.mark.skipif(netlab.missing() is not None, reason=f"no two hosts here: {netlab.missing()}")
 

@@ -26,8 +26,9 @@ from browsers import run_browser
 from marks import find_cross, find_white
 from overlay import Figures
 from page import HISTORY, PAGE, Page
-from programs import PATIENCE, free_port, run
+from programs import PATIENCE, run
 from screen import wait_until
+from tools.procfs import free_port
 
 JPEG_SIZE = 60_000  # bytes; about what a busy picture takes
 

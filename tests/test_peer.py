@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 import peer
 from peer import AcceptedSignaling, End, PeerError
-from programs import PATIENCE, free_port
+from programs import PATIENCE
+from tools.procfs import free_port
 
 OFFER = RTCSessionDescription(sdp="v=0\r\n", type="offer")
 

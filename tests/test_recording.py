@@ -14,8 +14,9 @@ import pytest
 from ball_track import Scene, draw
 from marks import find_cross, find_white
 from overlay import Figures, compose
-from programs import Program, free_port, run, wait_until_gone
+from programs import Program, run, wait_until_gone
 from recording import Recording
+from tools.procfs import free_port
 
 RATE = 90_000  # ticks / s
 

@@ -19,8 +19,9 @@ import sources
 from ball_track import Point, Scene, draw, find
 from film import Shot
 from matching import MODULUS, Matcher
-from programs import free_port, read_summary, run
+from programs import read_summary, run
 from sources import SourceError, SourceFilm, read_truth
+from tools.procfs import free_port
 
 FPS = 30
 FRAMES = 20  # of a clip

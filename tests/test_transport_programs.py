@@ -9,8 +9,9 @@ from aiortc import RTCSessionDescription
 
 from framing import FRAME, pack
 from peer import close_signaling, dial, receive_description
-from programs import PATIENCE, free_port, read_summary, run, wait_until_gone
+from programs import PATIENCE, read_summary, run, wait_until_gone
 from tcp import SDP
+from tools.procfs import free_port
 from transports import KINDS
 
 IMAGE_TRANSPORTS = ("datachannel", "tcp")

@@ -16,10 +16,11 @@ from ball_track import Point, Scene, planes
 from marks import find_cross, find_white
 from messages import Score
 from overlay import Figures
-from programs import PATIENCE, Program, free_port, is_alive, run, wait_until_gone
+from programs import PATIENCE, Program, is_alive, run, wait_until_gone
 from screen import Screen, needs_screen, run_screen, wait_until
 from screens import TITLE, Closed, Failed, Ready
 from sightings import Sight
+from tools.procfs import free_port
 from views import View, Views
 
 # --- One view's process --------------------------------------------------------------------------
