@@ -1,7 +1,14 @@
 """What holds for all tests."""
 
+import os
+import shutil
+from collections.abc import Callable
+from functools import cache
+
 import pytest
 from hypothesis import settings
+
+from tools import netlab
 
 # the same examples in every run: what fails once fails always, and a busy machine fails nothing
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -12,3 +19,31 @@ settings.load_profile("repeatable")
 def no_display(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide the developer's own screen: a test that wants a window starts a screen for it."""
     monkeypatch.delenv("DISPLAY", raising=False)
+
+
+def lacking_programs(*names: str) -> str | None:
+    """Return which of these programs are not installed here, as a reason, or None."""
+    missing = [name for name in names if shutil.which(name) is None]
+    return f"not installed here: {', '.join(missing)}" if missing else None
+
+
+def lacking_root() -> str | None:
+    """Return why this is not root, or None."""
+    return "needs root" if os.geteuid() != 0 else None
+
+
+# what a marker's tests need: each returns why it is not here, or None
+NEEDS: dict[str, Callable[[], str | None]] = {
+    "root": cache(lacking_root),
+    "screen": cache(lambda: lacking_programs("Xvfb", "xdotool")),
+    "browser": cache(lambda: lacking_programs("chromium", "chromedriver")),
+    "hosts": cache(netlab.missing),
+    "fresh": cache(lambda: lacking_root() or lacking_programs("debootstrap")),
+}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what a test's markers say that it needs and this machine lacks, with the reason."""
+    for marker, lacks in NEEDS.items():
+        if item.get_closest_marker(marker) and (reason := lacks()):
+            pytest.skip(reason)
