@@ -11,7 +11,7 @@ import pytest
 
 from browsers import run_browser
 from programs import read_summary, run
-from tools import netlab
+from tools.lab import SERVER_ADDRESS, Lab, missing
 from tools.procfs import free_port
 
 # Gets the offer's SDP, returns the answer's. `scores` is what the server says.
@@ -71,14 +71,14 @@ def open_signaling(host: str, port: int, prefix: tuple[str, ...]) -> Iterator["s
         yield lines
 
 
-def find_in_browser(folder: Path, codec: str, coordinates: int, lab: netlab.Lab | None = None) -> dict[str, Any]:
+def find_in_browser(folder: Path, codec: str, coordinates: int, lab: Lab | None = None) -> dict[str, Any]:
     """Let a browser find the ball in so many frames, and return the server's summary and `told`, the scores it got.
 
     Args:
         lab: where to run the two; on this machine if None.
     """
     path = folder / "s.json"
-    host, port = (netlab.SERVER_ADDRESS, 1234) if lab else ("127.0.0.1", free_port())
+    host, port = (SERVER_ADDRESS, 1234) if lab else ("127.0.0.1", free_port())
     ours, theirs = (lab.server, lab.client) if lab else ((), ())
     where = ("--signaling-host", host, "--signaling-port", port)
     film = ("--once", "--print", "every", "--codec", codec, "--summary", path)
@@ -113,11 +113,11 @@ def test_browser_is_scored_against_the_frames_that_it_shows(tmp_path: Path, code
     assert all(score["error_px"] >= 0 and score["latency_ms"] > 0 for score in told)
 
 
-@pytest.mark.skipif(netlab.missing() is not None, reason=f"no two hosts here: {netlab.missing()}")
+@pytest.mark.skipif(missing() is not None, reason=f"no two hosts here: {missing()}")
 @pytest.mark.parametrize("codec", ["vp8", "h264"])
 def test_browser_recovers_from_loss(tmp_path: Path, codec: str):
     """What a browser has lost is sent again, or a key frame comes: it sees the ball move, and no ghosts."""
-    with netlab.Lab(loss=10, delay=20, jitter=5) as lab:
+    with Lab(loss=10, delay=20, jitter=5) as lab:
         summary = find_in_browser(tmp_path, codec, 150, lab)
     assert summary["frames"]["unmatched"] == 0
     assert summary["error_px"]["p50"] < 0.05

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from programs import read_summary, run
-from tools import netlab
+from tools.lab import CLIENT_ADDRESS, SERVER_ADDRESS, Lab, missing
 from tools.procfs import ROOT
 
-pytestmark = pytest.mark.skipif(netlab.missing() is not None, reason=f"no two hosts here: {netlab.missing()}")
+pytestmark = pytest.mark.skipif(missing() is not None, reason=f"no two hosts here: {missing()}")
 
-WHERE = ("--signaling-host", netlab.SERVER_ADDRESS)
+WHERE = ("--signaling-host", SERVER_ADDRESS)
 
 
 @pytest.mark.parametrize("codec", ["vp8", "h264"])
@@ -22,7 +22,7 @@ def test_every_coordinate_is_scored_against_its_own_frame_under_loss(tmp_path: P
     path, rows_path = tmp_path / "s.json", tmp_path / "s.csv"
     files = ("--summary", path, "--csv", rows_path)
     with (
-        netlab.Lab(loss=5, delay=50, jitter=10) as lab,
+        Lab(loss=5, delay=50, jitter=10) as lab,
         run("server.py", *WHERE, "--once", "--codec", codec, *files, prefix=lab.server) as serving,
         run("client.py", *WHERE, prefix=lab.client) as client,
     ):
@@ -42,7 +42,7 @@ def test_video_and_coordinates_flow_again_after_a_blackout(tmp_path: Path):
     """After five seconds without network, frames are scored again over the same connection."""
     path = tmp_path / "s.json"
     with (
-        netlab.Lab(delay=10) as lab,
+        Lab(delay=10) as lab,
         run("server.py", *WHERE, "--once", "--summary", path, prefix=lab.server) as serving,
         run("client.py", *WHERE, prefix=lab.client) as client,
     ):
@@ -63,7 +63,7 @@ def test_client_behind_a_narrow_connection_slows_nobody(tmp_path: Path):
     """It gets what its connection can take, from key frames on; another one gets every frame."""
     path = tmp_path / "s.json"
     with (
-        netlab.Lab(rate=120) as lab,
+        Lab(rate=120) as lab,
         run("server.py", *WHERE, "--summary", path, "--print", "every", prefix=lab.server) as serving,
         run("client.py", *WHERE, prefix=lab.server) as near,
     ):
@@ -75,10 +75,10 @@ def test_client_behind_a_narrow_connection_slows_nobody(tmp_path: Path):
         assert near.end() == 0
         assert serving.end() == 0
     by_peer = {each["peer"].partition(":")[0]: each for each in read_summary(path)["clients"]}
-    near_frames, far_frames = by_peer[netlab.SERVER_ADDRESS]["frames"], by_peer[netlab.CLIENT_ADDRESS]["frames"]
+    near_frames, far_frames = by_peer[SERVER_ADDRESS]["frames"], by_peer[CLIENT_ADDRESS]["frames"]
     assert near_frames["lost"] == near_frames["unmatched"] == 0
     assert far_frames["sent"] < near_frames["sent"]
-    assert by_peer[netlab.CLIENT_ADDRESS]["error_px"]["p99"] < 1
+    assert by_peer[CLIENT_ADDRESS]["error_px"]["p99"] < 1
     for frames in (near_frames, far_frames):
         assert frames["sent"] == sum(frames[state] for state in ("scored", "missed", "skipped", "lost"))
 
