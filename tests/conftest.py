@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 from hypothesis import settings
 
-from tools import netlab
+from tools import lab
 
 # the same examples in every run: what fails once fails always, and a busy machine fails nothing
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -37,7 +37,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "root": cache(lacking_root),
     "screen": cache(lambda: lacking_programs("Xvfb", "xdotool")),
     "browser": cache(lambda: lacking_programs("chromium", "chromedriver")),
-    "hosts": cache(netlab.missing),
+    "hosts": cache(lab.missing),
     "fresh": cache(lambda: lacking_root() or lacking_programs("debootstrap")),
 }
 

@@ -11,7 +11,7 @@ import pytest
 
 from browsers import run_browser
 from programs import read_summary, run
-from tools.lab import SERVER_ADDRESS, Lab, missing
+from tools.lab import SERVER_ADDRESS, Lab
 from tools.procfs import free_port
 
 # Gets the offer's SDP, returns the answer's. `scores` is what the server says.
@@ -113,7 +113,7 @@ def test_browser_is_scored_against_the_frames_that_it_shows(tmp_path: Path, code
     assert all(score["error_px"] >= 0 and score["latency_ms"] > 0 for score in told)
 
 
-@pytest.mark.skipif(missing() is not None, reason=f"no two hosts here: {missing()}")
+@pytest.mark.hosts
 @pytest.mark.parametrize("codec", ["vp8", "h264"])
 def test_browser_recovers_from_loss(tmp_path: Path, codec: str):
     """What a browser has lost is sent again, or a key frame comes: it sees the ball move, and no ghosts."""

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from programs import read_summary, run
-from tools.lab import CLIENT_ADDRESS, SERVER_ADDRESS, Lab, missing
+from tools.lab import CLIENT_ADDRESS, SERVER_ADDRESS, Lab
 from tools.procfs import ROOT
 
-pytestmark = pytest.mark.skipif(missing() is not None, reason=f"no two hosts here: {missing()}")
+pytestmark = pytest.mark.hosts
 
 WHERE = ("--signaling-host", SERVER_ADDRESS)
 

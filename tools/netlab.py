@@ -83,10 +83,12 @@ def measure(
         where = ["--signaling-host", SERVER_ADDRESS]
         serve = ["server.py", *where, "--once", "--summary", str(path), "--transport", *way, *options]
         find = ["client.py", *where, "--transport", way[0], "--view", "none"]
-        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "cwd": ROOT}
-        server = subprocess.Popen([*lab.server, sys.executable, *serve], **quiet)
-        client = subprocess.Popen([*lab.client, sys.executable, *find], **quiet)
+        server = subprocess.Popen([*lab.server, sys.executable, *serve], stdout=subprocess.DEVNULL, cwd=ROOT)
+        client = subprocess.Popen([*lab.client, sys.executable, *find], stdout=subprocess.PIPE, cwd=ROOT, text=True)
+        assert client.stdout is not None
         try:
+            if not client.stdout.readline():  # what it says when the film begins
+                raise RuntimeError("the client met no server")
             time.sleep(seconds / 2)
             began, spent, carried = time.monotonic(), _processor_time(server.pid, client.pid), lab.bytes_carried()
             if fault.dark:
@@ -98,12 +100,13 @@ def measure(
                 (after - before) * 8 / 1000 / lasted for before, after in zip(carried, lab.bytes_carried(), strict=True)
             ]
             client.send_signal(signal.SIGINT)
-            client.wait(30)
+            client.communicate(timeout=30)
             server.wait(30)
         finally:
             client.kill()
             server.kill()
             client.wait()
+            client.stdout.close()
             server.wait()
         summary: dict[str, Any] = json.loads(path.read_text())
         return {**summary, "kbit_s": rates[0], "kbit_s_back": rates[1], "cores": cores}
