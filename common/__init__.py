@@ -1,0 +1,1 @@
+"""What two rooms need, each thing once; imports nothing of them."""
