@@ -1,0 +1,1 @@
+"""Clients and finders to copy; they use nothing but what a user has."""
