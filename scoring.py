@@ -28,7 +28,8 @@ from matching import MODULUS, Matcher
 from messages import Found, Message, Missed, Restarted, Skipped
 
 DEADLINE_S = 10.0  # a frame that nothing was said of for so long is lost
-MAX_HELD = 256  # reports kept while it is not known which frames they speak of
+
+Report = tuple[Found | Missed | Skipped, float]  # what the client says, and when (s)
 
 
 class State(StrEnum):
@@ -195,11 +196,10 @@ class Ledger:
         self._where = where
         self._on_left = on_left
         self._frames: dict[int, Frame] = {}  # by pts modulo 2^32, oldest first
-        self._matcher = Matcher()
+        self._matcher: Matcher[Report, Frame] = Matcher()
         self._last_but_one = -math.inf  # s: when the frame before the newest was drawn
         self._answered = math.inf  # s: when the newest frame was drawn that has got its state by a report
         self._quickest = math.inf  # s from a frame's being drawn to its report
-        self._held: deque[tuple[Found | Missed | Skipped, float]] = deque()
 
     @property
     def behind(self) -> float:
@@ -209,6 +209,11 @@ class Ledger:
         answer took. The newest does not count: some clients hold a frame back until the next one begins.
         """
         return max(0.0, self._last_but_one - self._answered - self._quickest)
+
+    @property
+    def strays(self) -> int:
+        """Return how many reports in a row, up to now, speak of no frame that was sent."""
+        return self._matcher.strays
 
     @property
     def open(self) -> int:
@@ -233,14 +238,14 @@ class Ledger:
         """Enter what the client says at time `now` (s).
 
         Returns:
-            The frames that got their state by it: usually one; none while it is not known which frames the
-            reports speak of; and all those held back so far as soon as it is.
+            The frames that got their state by it: usually one; none while it is not certain which frames the
+            reports speak of; and all those that waited so far as soon as it is.
 
         Raises:
             ValueError: it is no message of a client's.
         """
         if isinstance(message, Found | Missed | Skipped):
-            return self._match(message, now)
+            return self._settle(self._matcher.match(message.pts, (message, now), self._frames))
         if isinstance(message, Restarted):
             self.score.restarts += 1
             return []
@@ -250,44 +255,23 @@ class Ledger:
         """Count a message that was none."""
         self.score.rejected += 1
 
-    def close(self, end: str) -> list[Frame]:
+    def close(self, end: str) -> None:
         """Close the account for the reason `end`: what is still open is lost.
 
-        Returns:
-            Frames that were settled at last by reports held back until now.
+        Reports of which it is not certain by now what they speak of are unmatched.
         """
         if self.end is not None:
-            return []
-        settled = self._settle_held(lead=1)
-        self.score.frames["unmatched"] += len(self._held)
-        self._held.clear()
+            return
+        self._settle(self._matcher.close())
         for frame in self._frames.values():
             self._leave(frame)
         self._frames.clear()
         self.end = end
-        return settled
 
-    def _match(self, message: Found | Missed | Skipped, now: float) -> list[Frame]:
-        if self._matcher.shift is not None:
-            return self._settle([(message, now)])
-        self._matcher.vote(message.pts, self._frames)
-        self._held.append((message, now))
-        if len(self._held) > MAX_HELD:
-            self._held.popleft()
-            self.score.frames["unmatched"] += 1
-        return self._settle_held()
-
-    def _settle_held(self, **lead: int) -> list[Frame]:
-        if not self._matcher.decide(**lead):
-            return []
-        settled = self._settle(self._held)
-        self._held.clear()
-        return settled
-
-    def _settle(self, reports: Iterable[tuple[Found | Missed | Skipped, float]]) -> list[Frame]:
+    def _settle(self, reports: Iterable[tuple[Report, Frame | None]]) -> list[Frame]:
+        """Enter reports of which it is known what they speak of; return the frames that got their state by it."""
         settled = []
-        for message, now in reports:
-            frame = self._matcher.find(message.pts, self._frames)
+        for (message, now), frame in reports:
             if frame is None:
                 self.score.frames["unmatched"] += 1
             elif frame.state is not State.OPEN:

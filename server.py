@@ -205,9 +205,7 @@ class Session:
         """Free everything, and close the account for the reason `end`."""
         self._track.stop()
         await self._link.close()
-        for frame in self.ledger.close(end):
-            if frame.state is State.SCORED:
-                self._server.on_scored(self, frame)
+        self.ledger.close(end)
         self._server.on_left(self)
 
     def _on_message(self, data: object) -> None:

@@ -129,11 +129,9 @@ async def test_file_frames_can_be_told_apart_by_their_pts(clip: Path):
         assert after.pts > before.pts
         assert (after.pts - before.pts) / 90_000 == pytest.approx(after.drawn - before.drawn, abs=0.0016)
     sent = {shot.pts % MODULUS: shot.k for shot in shots}
-    matcher = Matcher()
-    for shot in shots[3:]:
-        matcher.vote(shot.pts + 123_456_789, sent)
-    assert matcher.decide()
-    assert matcher.find(shots[5].pts + 123_456_789, sent) == shots[5].k
+    matcher: Matcher[int, int] = Matcher()
+    named = [pair for shot in shots[3:] for pair in matcher.match(shot.pts + 123_456_789, shot.k, sent)]
+    assert named == [(shot.k, shot.k) for shot in shots[3:]]
 
 
 async def test_where_lies_between_two_frames(clip: Path):
