@@ -206,9 +206,10 @@ class Client:
 
     def _on_found(self, pts: int, point: Point | None) -> None:
         """Send a coordinate as soon as process_a has stored it."""
-        if point is not None:
+        if point is None:
+            self._send(Missed(pts))
+        elif self._send(Found(pts, *point)):
             self._counts["sent"] += 1
-        self._send(Missed(pts) if point is None else Found(pts, *point))
         self._views.on_found(pts, point)
 
     def _on_skipped(self, pts: int) -> None:
@@ -220,9 +221,9 @@ class Client:
         self._counts["restarts"] += 1
         self._send(Restarted())
 
-    def _send(self, message: Message) -> None:
-        if self._link is not None:
-            self._link.send(encode(message))
+    def _send(self, message: Message) -> bool:
+        """Send a message to the server; return whether it is on its way."""
+        return self._link is not None and self._link.send(encode(message))
 
     def _on_message(self, data: object) -> None:
         """Take note of what the server made of a coordinate."""

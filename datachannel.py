@@ -111,6 +111,7 @@ class ChannelAnswer(PeerAnswer):
             self._refuse(str(error))
             return
         if frame is not None:
+            self._filmed.set()
             self._decoder.offer(*frame)
 
     async def close(self) -> None:

@@ -119,6 +119,7 @@ class MediaAnswer(PeerAnswer):
                 return
             assert isinstance(frame, VideoFrame)
             assert frame.pts is not None
+            self._filmed.set()
             self._on_frame(frame.pts, planes_of(frame))
 
     async def close(self) -> None:

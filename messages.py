@@ -9,6 +9,7 @@ that it received; the server finds out which frame that is (see matching.py).
                             {"type": "skipped", "pts": ticks}                   passed over to stay current
                             {"type": "restarted"}                               process_a died and is back
                             {"type": "quiet"}                                   nobody looks at the scores
+                    {"type": "ready"}                                   the channel is open: film
     scores         server   {"type": "score", "pts": ticks, "error_px": px or null, "latency_ms": ms,
                              "scored": frames, "lost": frames}                  what came of it, and so far;
                                                                                 to who is quiet, one a second
@@ -20,7 +21,8 @@ import json
 import math
 from typing import Any, NamedTuple
 
-COORDINATES = "coordinates"  # label of the channel that the client opens
+COORDINATES = "coordinates"  # label of the client's channel
+COORDINATES_ID = 64  # of the stream that the server offers for it; far above those that channels opened by DCEP get
 SCORES = "scores"  # label of the channel that the server opens
 MAX_LENGTH = 512  # characters; the longest honest message has about 120
 MAX_PIXELS = 65536.0  # a coordinate beyond it is nonsense
@@ -59,6 +61,10 @@ class Quiet(NamedTuple):
     """Nobody looks at the scores: one a second is enough, for the counts."""
 
 
+class Ready(NamedTuple):
+    """The client's end of the negotiated channel is open; said again until a frame comes."""
+
+
 class Score(NamedTuple):
     """What the server made of the report for `pts` (ticks): error in px (None: truth unknown), latency in ms.
 
@@ -72,13 +78,14 @@ class Score(NamedTuple):
     lost: int
 
 
-Message = Found | Missed | Skipped | Restarted | Quiet | Score
+Message = Found | Missed | Skipped | Restarted | Quiet | Ready | Score
 KINDS: dict[str, type[Message]] = {
     "found": Found,
     "missed": Missed,
     "skipped": Skipped,
     "restarted": Restarted,
     "quiet": Quiet,
+    "ready": Ready,
     "score": Score,
 }
 NAMES = {kind: name for name, kind in KINDS.items()}

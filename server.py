@@ -32,7 +32,7 @@ from encoder import CODECS, DEFAULT_BITRATE, SharedEncoder
 from film import Film, Footage
 from images import DEFAULT_QUALITY, PNG, ImageEncoder
 from media import MediaOffer
-from messages import Quiet, encode, parse
+from messages import Quiet, Ready, encode, parse
 from messages import Score as ScoreMessage
 from peer import AcceptedSignaling, End, listen, unless
 from records import LedgerFile, write_summary
@@ -218,6 +218,8 @@ class Session:
             message = parse(data)
             if isinstance(message, Quiet):
                 self._score_interval = QUIET_INTERVAL
+                return
+            if isinstance(message, Ready):  # the link has heard it
                 return
             settled = self.ledger.report(message, now)
         except ValueError as error:

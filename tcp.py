@@ -108,14 +108,18 @@ class TcpLink(Link):
         if not self._end.done():
             self._end.set_result(end)
 
-    def _write(self, data: bytes) -> None:
-        if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(data)
+    def _write(self, data: bytes) -> bool:
+        """Write to the connection, if there is one still; return whether there is."""
+        if self._writer is None or self._writer.is_closing():
+            return False
+        self._writer.write(data)
+        return True
 
-    def send(self, text: str) -> None:
-        """Send a message, if the peer is there and reads what it gets."""
-        if self._writer is not None and self._writer.transport.get_write_buffer_size() < MAX_BUFFERED:
-            self._write(pack(TEXT, text.encode()))
+    def send(self, text: str) -> bool:
+        """Send a message, if the peer is there and reads what it gets; return whether it was sent."""
+        if self._writer is None or self._writer.transport.get_write_buffer_size() >= MAX_BUFFERED:
+            return False
+        return self._write(pack(TEXT, text.encode()))
 
     async def goodbye(self) -> None:
         """Tell the peer that we want to end; it may still have to say what is on its way."""

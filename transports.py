@@ -12,7 +12,7 @@ scoring, finding and views know nothing of it.
 The server offers one of them, and the client has to be told the same.
 
     open()          shakes hands; then frames flow
-    send(text)      sends a message, if that is possible now
+    send(text)      sends a message, if that is possible now, and says whether it was
     on_message      is called with each message that arrives, unchecked
     until_end()     waits until the peer ends it, and says why
     expel()         ends it because the peer asks too much of us
@@ -21,6 +21,7 @@ The server offers one of them, and the client has to be told the same.
 """
 
 import asyncio
+import contextlib
 import itertools
 import re
 from abc import ABC, abstractmethod
@@ -30,7 +31,7 @@ from aiortc import RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from aiortc.contrib.signaling import BYE, TcpSocketSignaling
 
 from ball_track import Image
-from messages import COORDINATES, SCORES
+from messages import COORDINATES, COORDINATES_ID, SCORES, Ready, encode
 from peer import (
     HANDSHAKE_TIMEOUT,
     End,
@@ -50,6 +51,11 @@ KINDS = {  # what the first of these that is in an offer says of how frames trav
     "datachannel": re.compile(r"^m=application \d+ (UDP|TCP)/DTLS/SCTP ", re.MULTILINE),
     "tcp": re.compile(r"^m=application \d+ TCP ", re.MULTILINE),
 }
+
+APPLICATION = re.compile(r"^m=application .*?(?=^m=|\Z)", re.MULTILINE | re.DOTALL)  # the section of the channels
+DCMAP = re.compile(rf'^a=dcmap:(\d{{1,5}}) (?:[^\r\n]*;)?label="{COORDINATES}"', re.MULTILINE)
+MAX_STREAM = 65535  # RFC 8832, section 6: an SCTP stream's number is below it
+READY_INTERVAL = 0.1  # s between two messages that say that the channel is open
 
 OnFrame = Callable[[int, tuple[Image, ...]], None]
 OnMessage = Callable[[object], None]
@@ -110,8 +116,8 @@ class Link(ABC):
     async def _shake_hands(self) -> bool: ...
 
     @abstractmethod
-    def send(self, text: str) -> None:
-        """Send a message, if the peer is there and reads what it gets."""
+    def send(self, text: str) -> bool:
+        """Send a message, if the peer is there and reads what it gets; return whether it was sent."""
 
     @abstractmethod
     async def _until_end(self) -> End: ...
@@ -138,11 +144,13 @@ class PeerLink(Link):
         """Wait for the client's channel to open; return False if the peer leaves before that."""
         return await unless(self._ready, self.until_end()) is None
 
-    def send(self, text: str) -> None:
-        """Send a message, if the peer is there and reads what it gets."""
+    def send(self, text: str) -> bool:
+        """Send a message, if the peer is there and reads what it gets; return whether it was sent."""
         channel = self._outgoing
-        if channel is not None and channel.readyState == "open" and channel.bufferedAmount < MAX_BUFFERED:
-            channel.send(text)
+        if channel is None or channel.readyState != "open" or channel.bufferedAmount >= MAX_BUFFERED:
+            return False
+        channel.send(text)
+        return True
 
     async def _until_end(self) -> End:
         return await until_end(self._pc, self.signaling)
@@ -155,7 +163,8 @@ class PeerLink(Link):
 class PeerOffer(PeerLink):
     """The server's end of a WebRTC connection.
 
-    The client's channel is open when `open()` returns True; no frame may be sent before that.
+    The client's channel is open at the client's end when `open()` returns True: it has said something there, or
+    opened the channel itself. No frame may be sent before that, or the first reports would be lost.
     """
 
     @abstractmethod
@@ -166,7 +175,13 @@ class PeerOffer(PeerLink):
         self._add_frames()
         # the offer has to have a channel in it, or the client could open none of its own
         self._outgoing = self._pc.createDataChannel(SCORES, ordered=False, maxRetransmits=0)
+        coordinates = create_coordinates(self._pc, COORDINATES_ID)
         numbers = itertools.count(1)
+
+        @coordinates.on("message")
+        def on_message(message: object) -> None:
+            self._ready.set()
+            self.on_message(message)
 
         @self._pc.on("datachannel")
         def on_datachannel(channel: RTCDataChannel) -> None:
@@ -177,7 +192,7 @@ class PeerOffer(PeerLink):
                 self._ready.set()
 
         await self._pc.setLocalDescription(await self._pc.createOffer())
-        await self.signaling.send(self._pc.localDescription)
+        await self.signaling.send(with_channel(self._pc.localDescription, COORDINATES_ID))
         answer = await receive_description(self.signaling, "answer")
         if answer is None:
             return False
@@ -189,6 +204,11 @@ class PeerAnswer(PeerLink):
     """The client's end of a `PeerOffer`."""
 
     transport: str  # a key of KINDS
+
+    def __init__(self, signaling: TcpSocketSignaling, on_message: OnMessage, stun: str | None) -> None:
+        super().__init__(signaling, on_message, stun)
+        self._filmed = asyncio.Event()  # a frame has come
+        self._announcing: asyncio.Task[None] | None = None
 
     @abstractmethod
     def _expect_frames(self) -> None:
@@ -214,11 +234,58 @@ class PeerAnswer(PeerLink):
         await accept_description(self._pc, offer)
         if self._pc.sctp is None:
             raise PeerError("an offer without a data channel")
-        self._outgoing = self._pc.createDataChannel(COORDINATES, ordered=False)  # each one stands for itself
+        number = offered_channel(offer)
+        self._outgoing = create_coordinates(self._pc, number)
         self._outgoing.on("open", self._ready.set)
         await self._pc.setLocalDescription(await self._pc.createAnswer())
-        await self.signaling.send(self._pc.localDescription)
-        return await self._until_ready()
+        answer = self._pc.localDescription
+        await self.signaling.send(answer if number is None else with_channel(answer, number))
+        opened = await self._until_ready()
+        if opened and number is not None:
+            self._announcing = asyncio.create_task(self._announce())
+        return opened
+
+    async def _announce(self) -> None:
+        """Say that the channel is open until a frame comes of it: what says so can be lost."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HANDSHAKE_TIMEOUT):
+                while not self._filmed.is_set():
+                    self.send(encode(Ready()))
+                    await asyncio.sleep(READY_INTERVAL)
+
+    async def close(self) -> None:
+        """End the session at once. Does nothing the second time."""
+        if self._announcing is not None:
+            self._announcing.cancel()
+            await asyncio.wait([self._announcing])
+        await super().close()
+
+
+# --- The channel of the coordinates --------------------------------------------------------------
+
+
+def create_coordinates(pc: RTCPeerConnection, number: int | None) -> RTCDataChannel:
+    """Return the channel of the coordinates: on the stream of that number at both ends, or, if None, opened by DCEP.
+
+    A channel that is opened needs an acknowledgement, without which it takes nothing for a second or three, while
+    the other side thinks it open. One that was negotiated beforehand is open as soon as there is a connection.
+    """
+    if number is None:
+        return pc.createDataChannel(COORDINATES, ordered=False)  # each message stands for itself
+    return pc.createDataChannel(COORDINATES, ordered=False, negotiated=True, id=number)
+
+
+def with_channel(description: RTCSessionDescription, number: int) -> RTCSessionDescription:
+    """Return an offer or answer that says on which stream the coordinates go. Source: RFC 8864, section 5.1."""
+    line = f'a=dcmap:{number} label="{COORDINATES}";ordered=false\r\n'
+    sdp = APPLICATION.sub(lambda section: section[0] + line, description.sdp, count=1)
+    return RTCSessionDescription(sdp, description.type)
+
+
+def offered_channel(offer: RTCSessionDescription) -> int | None:
+    """Return the number of the stream that a server offers for the coordinates; None if it offers none."""
+    match = DCMAP.search(offer.sdp)
+    return int(match[1]) if match is not None and int(match[1]) < MAX_STREAM else None
 
 
 async def receive_offer(signaling: TcpSocketSignaling, transport: str) -> RTCSessionDescription | None:

@@ -97,6 +97,7 @@ async def attached(port: int) -> AsyncIterator[MediaAnswer]:
     link = MediaAnswer(signaling, lambda _: None, None, lambda *_: None, "marker")
     try:
         assert await link.open()
+        await asyncio.wait_for(link._filmed.wait(), PATIENCE)  # now the server counts it as a client
         yield link
     finally:
         await link.close()
@@ -174,7 +175,7 @@ async def test_server_rejects_bad_messages_and_lives_on(tmp_path: Path):
             for message in BAD_MESSAGES:
                 link._outgoing.send(message)  # type: ignore[union-attr]  # open: it is set
             link.send(encode(Found(2**62, 0, 0)))  # a frame that was never sent
-            serving.wait_for(r"scored 0")
+            await asyncio.to_thread(serving.wait_for, "scored 0")
             await link.goodbye()
             assert await link.until_end()
         assert serving.wait() == 0

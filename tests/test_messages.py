@@ -63,7 +63,7 @@ def test_encode_writes_a_flat_object_of_the_named_fields(message: Message) -> No
 def test_kinds_and_names_are_each_other_turned_round() -> None:
     """Each kind of message has exactly one name."""
     assert {name: kind for kind, name in NAMES.items()} == KINDS
-    assert set(KINDS) == {"found", "missed", "skipped", "restarted", "quiet", "score"}
+    assert set(KINDS) == {"found", "missed", "skipped", "restarted", "quiet", "ready", "score"}
 
 
 @given(st.text() | st.binary() | st.none() | st.integers() | st.lists(st.text()))

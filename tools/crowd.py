@@ -35,9 +35,11 @@ class Blind:
 async def attend(port: int, joined: asyncio.Semaphore) -> None:
     """Be one client until the server ends the session; release `joined` when it has begun."""
     signaling = await dial("127.0.0.1", port, WAIT)
-    link = MediaAnswer(
-        signaling, lambda _: None, None, lambda pts, _: link.send(encode(Found(pts, 0.0, 0.0))), "marker"
-    )
+
+    def on_frame(pts: int, _: object) -> None:
+        link.send(encode(Found(pts, 0.0, 0.0)))
+
+    link = MediaAnswer(signaling, lambda _: None, None, on_frame, "marker")
     try:
         if await link.open():
             link.send(encode(Quiet()))
