@@ -120,3 +120,33 @@ def die_after_storing(
             x.get_lock().acquire()
             os._exit(9)
         store((stamp, stamp), stamp, x, y, pts, taken, wake)
+
+
+# --- In the tests of common/processes.py ---------------------------------------------------------
+
+
+def echo(wake: Connection) -> None:
+    """Be ready, and say each message back until None comes."""
+    wake.send("ready")
+    while (message := wake.recv()) is not None:
+        wake.send(message)
+
+
+def echo_but_hang(wake: Connection) -> None:
+    """Be ready, and say each message back; at "hang" say nothing any more."""
+    wake.send("ready")
+    while (message := wake.recv()) != "hang":
+        wake.send(message)
+    threading.Event().wait()
+
+
+def say_and_end(wake: Connection) -> None:
+    """Say something, and end at once with status 7."""
+    wake.send("last words")
+    os._exit(7)
+
+
+def deaf(wake: Connection) -> None:
+    """Be ready, and never end when asked to."""
+    wake.send("ready")
+    threading.Event().wait()
