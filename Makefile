@@ -4,7 +4,7 @@
 # make netlab              server and client through a bad network, a table (needs root)
 # make transports          the ways that frames can travel, side by side, a table (needs root)
 # make soak [MINUTES=10]   memory over time, a table
-# make bench [BENCH=--quick]  what the loop costs, tables and plots in bench/; its options: bench.py --help
+# make bench [BENCH=--quick]  what the loop costs, tables and plots in measured/; its options: python -m bench --help
 # make images              build both images and run them as two containers (needs root, podman, buildah)
 # make manifests           check Dockerfiles, compose.yaml and k8s/
 # make lint                style and types
@@ -45,7 +45,7 @@ soak: $(VENV)/.installed
 	$(BIN)/python -m tools.soak --minutes $(MINUTES)
 
 bench: $(VENV)/.installed
-	$(BIN)/python bench.py $(BENCH)
+	$(BIN)/python -m bench $(BENCH)
 
 images:
 	tools/images.sh
@@ -62,8 +62,9 @@ manifests: $(VENV)/.installed
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy *.py tools
+	$(BIN)/mypy *.py film transport scoring finding views protocol common bench tools
 	$(BIN)/mypy --allow-untyped-defs --allow-incomplete-defs tests
+	$(BIN)/lint-imports
 	$(BIN)/shellcheck tools/*.sh
 
 format: $(VENV)/.installed
@@ -71,4 +72,4 @@ format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -17,12 +17,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-import color_find
-import options
 from ball_track import Image, Point, find
-from finder import Finder, FinderError, process_a
-from messages import Found, Message, MessageError, Missed, Quiet, Restarted, Score, Skipped, encode, parse
-from views import Views, kinds
+from common import options
+from common.sessions import End, PeerError
+from common.waiting import unless
+from finding import color as color_find
+from finding.finder import Finder, FinderError
+from finding.process_a import process_a
+from protocol.messages import Found, Message, MessageError, Missed, Quiet, Restarted, Score, Skipped, encode, parse
+from views.views import Views, kinds
 
 # Nothing here may import av, and so aiortc, at the top: process_a imports this file again (multiprocessing's
 # start method is spawn) and has to do without. So it can come up while this process still imports them.
@@ -30,8 +33,7 @@ if TYPE_CHECKING:
     from aiohttp import web
     from aiortc.contrib.signaling import TcpSocketSignaling
 
-    from peer import End
-    from transports import Link
+    from transport.link import Link
 
 logger = logging.getLogger(__name__)
 
@@ -55,13 +57,14 @@ class Client:
         self._finder = Finder(self._on_found, self._on_skipped, self._on_restart, target)
         self._views = Views(args.view, args.http, args.record, self._add_routes, on_closed=self.stop.set)
         self._failure: str | None = None  # why the job could not be done
-        self._met = 0  # sessions
         self._scored_before = 0  # frames, in the sessions before this one
         self._counts = dict.fromkeys(("received", "sent", "scored", "skipped", "restarts"), 0)
         self._connected = False
 
     async def run(self) -> int:
         """Dial, and find until stopped or told goodbye; return the exit status."""
+        from common.http import ListenError
+
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop.set)
@@ -69,7 +72,7 @@ class Client:
             async with self._views, self._finder:
                 await self._views.started()
                 await self._run_sessions()
-        except (FinderError, options.ListenError) as error:
+        except (FinderError, ListenError) as error:
             self._failure = str(error)
         print(self._so_far())
         if self._failure is None:
@@ -83,9 +86,11 @@ class Client:
         Raises:
             FinderError: process_a cannot be kept up.
         """
-        from peer import PeerError
+        from transport.dialling import keep_dialling
 
-        sessions = asyncio.create_task(self._keep_dialling())
+        args = self._args
+        dialling = keep_dialling(args.signaling_host, args.signaling_port, args.wait, self.stop, self._attend)
+        sessions = asyncio.create_task(dialling)
         telling = asyncio.create_task(self._keep_telling())
         stopping = asyncio.create_task(self.stop.wait())
         waited = (sessions, stopping, self._finder.failed)
@@ -102,9 +107,10 @@ class Client:
 
     def _add_routes(self, app: "web.Application") -> None:
         """Let the client be watched where its page is; ready is who has a server."""
-        import health
+        from common import http
+        from views.metrics import ClientMetrics
 
-        health.add_routes(app, lambda: self._connected, health.ClientMetrics(lambda: self._counts).registry)
+        http.add_routes(app, lambda: self._connected, ClientMetrics(lambda: self._counts).registry)
 
     async def _keep_telling(self) -> None:
         """Print the counts now and then, for the log of a client that nobody sees."""
@@ -119,51 +125,21 @@ class Client:
             "received {received} frames, sent {sent} coordinates, skipped {skipped}; the server scored {scored}"
         ).format_map(self._counts)
 
-    async def _keep_dialling(self) -> None:
-        """Hold one session after the other until a normal end.
+    async def _attend(self, signaling: "TcpSocketSignaling") -> tuple[bool, End]:
+        """Find the ball in what one server films, until one side ends it.
 
-        Raises:
-            PeerError: there was no server for too long, or it does not keep to the protocol.
-        """
-        from peer import End, SlowPeerError, backoff, close_signaling, dial, unless
-
-        loop = asyncio.get_running_loop()
-        host, port, wait = self._args.signaling_host, self._args.signaling_port, self._args.wait
-        pauses, deadline = backoff(), loop.time() + wait
-        while not self.stop.is_set():
-            signaling = await unless(self.stop, dial(host, port, max(0, deadline - loop.time())))
-            if signaling is None:
-                return
-            met = self._met
-            try:
-                end = await self._attend(signaling)
-            except SlowPeerError as error:
-                logger.warning("%s", error)
-                end = End.FAILED
-            finally:
-                await close_signaling(signaling)
-            if end in {End.BYE, End.STOPPED}:
-                return
-            if self._met > met:
-                pauses, deadline = backoff(), loop.time() + wait
-            logger.warning("session ended: %s; dialling again", end)
-            await unless(self.stop, asyncio.sleep(next(pauses)))
-
-    async def _attend(self, signaling: "TcpSocketSignaling") -> "End":
-        """Find the ball in what one server films, until one side ends it. Returns why.
+        Returns:
+            Whether we met, and why it ended.
 
         Raises:
             PeerError: the server does not keep to the protocol.
         """
-        from peer import End, unless
-
         self._views.begin()
         self._link = link = self._create_link(signaling)
         try:
             opened = await unless(self.stop, link.open())
             if not opened:
-                return End.STOPPED if opened is None else End.VANISHED
-            self._met += 1
+                return False, End.STOPPED if opened is None else End.VANISHED
             self._connected = True
             self._scored_before = self._counts["scored"]
             print(f"watching {self._args.signaling_host}:{self._args.signaling_port}; stop with Ctrl-C", flush=True)
@@ -175,7 +151,7 @@ class Client:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(DRAIN_TIMEOUT):
                         await link.until_end()
-            return end or End.STOPPED
+            return True, end or End.STOPPED
         finally:
             self._link = None
             self._connected = False
@@ -183,20 +159,18 @@ class Client:
 
     def _create_link(self, signaling: "TcpSocketSignaling") -> "Link":
         """Return our end of what the server offers."""
+        from transport.dialling import create_answer
+
         args = self._args
-        match args.transport:
-            case "datachannel":
-                from datachannel import ChannelAnswer
-
-                return ChannelAnswer(signaling, self._on_message, args.stun, self._on_frame, self._on_skipped)
-            case "tcp":
-                from tcp import TcpAnswer
-
-                return TcpAnswer(signaling, self._on_message, self._on_frame, self._on_skipped)
-            case _:
-                from media import MediaAnswer
-
-                return MediaAnswer(signaling, self._on_message, args.stun, self._on_frame, args.jitter_buffer)
+        return create_answer(
+            args.transport,
+            signaling,
+            self._on_message,
+            self._on_frame,
+            self._on_skipped,
+            stun=args.stun,
+            jitter_buffer=args.jitter_buffer,
+        )
 
     def _on_frame(self, pts: int, seen: tuple[Image, ...]) -> None:
         """Hand a frame to process_a, and then to the views."""

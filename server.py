@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -24,23 +23,28 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import VIDEO_TIME_BASE, MediaStreamError
 from av import Packet, VideoFrame
 
-import health
-import options
-from ball_track import COLORS, Point, Scene
-from datachannel import ChannelOffer
-from encoder import CODECS, DEFAULT_BITRATE, SharedEncoder
-from film import Film, Footage
-from images import DEFAULT_QUALITY, PNG, ImageEncoder
-from media import MediaOffer
-from messages import Quiet, Ready, encode, parse
-from messages import Score as ScoreMessage
-from peer import AcceptedSignaling, End, listen, unless
-from records import LedgerFile, write_summary
-from scoring import Frame, Ledger, Score, State, total
-from sources import SourceError, SourceFilm, camera_of, read_truth
-from tcp import TcpOffer
-from terminal import MODES, Terminal
-from transports import Link
+from ball_track import Point, Scene
+from common import http, options
+from common.http import ListenError
+from common.sessions import End
+from common.waiting import unless, wait_while
+from film.drawn import Film, Footage
+from film.image_encoder import ImageEncoder
+from film.sources import SourceError, SourceFilm, camera_of
+from film.truth import read_truth
+from film.video_encoder import CODECS, DEFAULT_BITRATE, SharedEncoder
+from protocol.images import DEFAULT_QUALITY, PNG
+from scoring.account import Account
+from scoring.ledger import Frame, Ledger, Score, total
+from scoring.metrics import ServerMetrics
+from scoring.records import LedgerFile, write_summary
+from scoring.terminal import MODES, Terminal
+from transport.datachannel import ChannelOffer
+from transport.link import Link
+from transport.listener import listen
+from transport.media import MediaOffer
+from transport.signaling import AcceptedSignaling
+from transport.tcp import TcpOffer
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +52,6 @@ BALL = "ball"  # the source that is drawn
 DRAIN_TIMEOUT = 0.5  # s at the end for the reports of frames that are still on their way
 MAX_BEHIND = 0.5  # s by which a client's answers may be late before it gets no more; three frames at least
 PROBE_INTERVAL = 0.5  # s; then it gets one key frame in so many
-QUIET_INTERVAL = 1.0  # s between two scores for a client at which nobody looks at them
 
 
 class BallVideoTrack(MediaStreamTrack):
@@ -113,37 +116,6 @@ class BallVideoTrack(MediaStreamTrack):
             self._encoder.ask_for_key_frame()
 
 
-async def wait_while(condition: Callable[[], bool], changed: asyncio.Event, patience: float) -> None:
-    """Wait until a condition holds no longer, for `patience` seconds at most; `changed` is set when it may have."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(patience):
-            while condition():
-                changed.clear()
-                await changed.wait()
-
-
-class Allowance:
-    """How many messages a client may send: some for each frame, with room for a burst (a token bucket).
-
-    Args:
-        fps: frames a second that it gets.
-    """
-
-    PER_FRAME = 4
-    BURST_S = 2.0
-
-    def __init__(self, fps: float) -> None:
-        self._rate = fps * self.PER_FRAME + 30  # a second
-        self._left = self._rate * self.BURST_S
-        self._last = 0.0  # s
-
-    def take(self, now: float) -> bool:
-        """Take one message at time `now` (s); return whether it is still within bounds."""
-        self._left = min(self._left + (now - self._last) * self._rate, self._rate * self.BURST_S) - 1
-        self._last = now
-        return self._left >= 0
-
-
 class Session:
     """One client, from its connection to its end.
 
@@ -158,24 +130,34 @@ class Session:
         self.peer = signaling.peer
         self.ledger = Ledger(server.film.where, lambda frame: server.on_frame_left(self, frame))
         self._server = server
-        self._answered = asyncio.Event()  # set at every report
-        self._allowance = Allowance(server.film.fps)
-        self._score_interval = 0.0  # s between two scores that the client is told, at least
-        self._next_score = 0.0  # s of the film's clock
-        self._untold: Frame | None = None  # the newest frame that is scored and whose score was not sent
-        self._track = BallVideoTrack(server.film, self.ledger, server.encoder, self._answered)
+        self._account = Account(
+            f"client {number}",
+            self.ledger,
+            server.film.fps,
+            server.film.clock,
+            self._send,
+            self._expel,
+            lambda frame: server.on_scored(self, frame),
+        )
+        self._track = BallVideoTrack(server.film, self.ledger, server.encoder, self._account.answered)
         self._link = self._create_link(signaling, server.args)
 
     def _create_link(self, signaling: AcceptedSignaling, args: argparse.Namespace) -> Link:
         """Return what brings the track to the client."""
         match args.transport:
             case "datachannel":
-                return ChannelOffer(signaling, self._on_message, args.stun, self._track)
+                return ChannelOffer(signaling, self._account.on_message, args.stun, self._track)
             case "tcp":
-                return TcpOffer(signaling, self._on_message, self._track)
+                return TcpOffer(signaling, self._account.on_message, self._track)
             case _:
                 lost = self._track.on_picture_lost
-                return MediaOffer(signaling, self._on_message, args.stun, self._track, args.codec, lost)
+                return MediaOffer(signaling, self._account.on_message, args.stun, self._track, args.codec, lost)
+
+    def _send(self, text: str) -> None:
+        self._link.send(text)
+
+    def _expel(self) -> None:
+        self._link.expel()
 
     async def meet(self) -> bool:
         """Shake hands; return whether it came about.
@@ -197,54 +179,16 @@ class Session:
         end = await unless(self._server.stop, self._link.until_end()) or End.STOPPED
         self._track.stop()
         if end in {End.BYE, End.STOPPED}:
-            await wait_while(lambda: self.ledger.open > 0, self._answered, DRAIN_TIMEOUT)
-            self._tell()
+            await wait_while(lambda: self.ledger.open > 0, self._account.answered, DRAIN_TIMEOUT)
+            self._account.tell()
         return end
 
     async def close(self, end: str) -> None:
         """Free everything, and close the account for the reason `end`."""
         self._track.stop()
         await self._link.close()
-        self.ledger.close(end)
+        self._account.close(end)
         self._server.on_left(self)
-
-    def _on_message(self, data: object) -> None:
-        """Enter what the client says."""
-        now = self._server.film.clock()
-        if not self._allowance.take(now):
-            self._link.expel()
-            return
-        try:
-            message = parse(data)
-            if isinstance(message, Quiet):
-                self._score_interval = QUIET_INTERVAL
-                return
-            if isinstance(message, Ready):  # the link has heard it
-                return
-            settled = self.ledger.report(message, now)
-        except ValueError as error:
-            self.ledger.reject()
-            logger.debug("client %d: message rejected: %s", self.number, error)
-            return
-        for frame in settled:
-            if frame.state is State.SCORED:
-                self._untold = frame
-                if now >= self._next_score:
-                    self._next_score = now + self._score_interval
-                    self._tell()
-                self._server.on_scored(self, frame)
-        self._answered.set()
-
-    def _tell(self) -> None:
-        """Send the client the newest score, if it has not had it."""
-        frame, self._untold = self._untold, None
-        if frame is None:
-            return
-        assert frame.reported is not None
-        assert frame.latency_ms is not None
-        counts = self.ledger.score.frames
-        score = ScoreMessage(frame.reported, frame.error_px, frame.latency_ms, counts[State.SCORED], counts[State.LOST])
-        self._link.send(encode(score))
 
 
 class Server:
@@ -258,7 +202,7 @@ class Server:
     def __init__(self, args: argparse.Namespace, film: Footage) -> None:
         self.args = args
         self.film = film
-        self.metrics = health.ServerMetrics(self._scores, lambda: len(self._sessions))
+        self.metrics = ServerMetrics(self._scores, lambda: len(self._sessions))
         self.encoder = create_encoder(self.film, args, self.metrics.on_encoded)
         self.stop = asyncio.Event()
         self._listening = False
@@ -274,13 +218,13 @@ class Server:
 
         Raises:
             OSError: the port cannot be had.
-            options.ListenError: nor can the one to be watched at.
+            ListenError: nor can the one to be watched at.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop.set)
         host, port = self.args.signaling_host, self.args.signaling_port
-        watched = health.serve(self.args.http, lambda: self._listening, self.metrics.registry)
+        watched = http.serve(self.args.http, lambda: self._listening, self.metrics.registry)
         async with watched, listen(host, port, lambda signaling: Session(next(self._numbers), self, signaling)):
             self._listening = True
             self._terminal.say(f"filming at {host}:{port}; stop with Ctrl-C")
@@ -364,60 +308,8 @@ def create_encoder(
 # --- The command line ----------------------------------------------------------------------------
 
 
-def size(text: str) -> tuple[int, int]:
-    """Return width and height from WIDTHxHEIGHT.
-
-    Raises:
-        argparse.ArgumentTypeError: it is not of that form.
-    """
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text, re.ASCII)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be WIDTHxHEIGHT, such as 640x480")
-    return int(match[1]), int(match[2])
-
-
-def color(text: str) -> tuple[int, int, int]:
-    """Return blue, green and red from a name or RRGGBB in hexadecimal digits.
-
-    Raises:
-        argparse.ArgumentTypeError: it is neither.
-    """
-    if text in COLORS:
-        return COLORS[text]
-    if re.fullmatch(r"[0-9a-fA-F]{6}", text):
-        red, green, blue = bytes.fromhex(text)
-        return blue, green, red
-    raise argparse.ArgumentTypeError(f"{text!r}: must be one of {', '.join(COLORS)}, or RRGGBB such as ff8000")
-
-
-def bitrate(text: str) -> int:
-    """Return bits a second from a number, with k or M behind it for thousands or millions.
-
-    Raises:
-        argparse.ArgumentTypeError: it is none, or not from 50k to 50M.
-    """
-    match = re.fullmatch(r"(\d{1,8})([kM]?)", text, re.ASCII)
-    value = int(match[1]) * {"": 1, "k": 1000, "M": 1_000_000}[match[2]] if match else 0
-    if not 50_000 <= value <= 50_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be 50k to 50M bits a second")
-    return value
-
-
-def quality(text: str) -> int | None:
-    """Return JPEG's quality from 1 to 100, or PNG.
-
-    Raises:
-        argparse.ArgumentTypeError: it is neither.
-    """
-    if text == "png":
-        return PNG
-    if not re.fullmatch(r"\d{1,3}", text, re.ASCII) or not 1 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be 1 to 100 for JPEG, or png, which is lossless")
-    return int(text)
-
-
 def truth(text: str) -> dict[int, Point]:
-    """Return where the ball is in each frame of a video file, read from a CSV; see sources.read_truth.
+    """Return where the ball is in each frame of a video file, read from a CSV; see film/truth.py.
 
     Raises:
         argparse.ArgumentTypeError: it cannot be read, or is none.
@@ -435,11 +327,13 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
     parser = options.Parser(description="Film a bouncing ball and keep the score of who finds it.")
     options.add_shared(parser)
     scene = Scene()
-    parser.add_argument("--size", type=size, default=(scene.width, scene.height), metavar="WxH", help="px (640x480)")
+    parser.add_argument(
+        "--size", type=options.size, default=(scene.width, scene.height), metavar="WxH", help="px (640x480)"
+    )
     parser.add_argument("--fps", type=float, default=scene.fps, metavar="N", help="frames a second (30)")
     parser.add_argument("--radius", type=float, default=scene.radius, metavar="PX", help="the ball's, px (20)")
     parser.add_argument("--speed", type=float, default=scene.speed, metavar="N", help="the ball's, px a second (240)")
-    parser.add_argument("--color", type=color, default=scene.color, help="the ball's, a name or RRGGBB (white)")
+    parser.add_argument("--color", type=options.color, default=scene.color, help="the ball's, a name or RRGGBB (white)")
     parser.add_argument("--seed", type=int, default=scene.seed, metavar="N", help="chooses the ball's path (0)")
     parser.add_argument(
         "--source",
@@ -452,7 +346,11 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
     )
     parser.add_argument("--codec", choices=CODECS, default="vp8", help="of the video (vp8)")
     parser.add_argument(
-        "--bitrate", type=bitrate, default=DEFAULT_BITRATE, metavar="BIT/S", help="of the video, such as 500k (500k)"
+        "--bitrate",
+        type=options.bitrate,
+        default=DEFAULT_BITRATE,
+        metavar="BIT/S",
+        help="of the video, such as 500k (500k)",
     )
     parser.add_argument(
         "--encoder",
@@ -462,7 +360,7 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
     )
     parser.add_argument(
         "--quality",
-        type=quality,
+        type=options.quality,
         default=DEFAULT_QUALITY,
         metavar="1-100|png",
         help="of the images that datachannel and tcp send: JPEG's, or png, which is lossless (90)",
@@ -505,7 +403,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         return asyncio.run(run())
-    except options.ListenError as error:
+    except ListenError as error:
         print(f"server.py: error: {error}", file=sys.stderr)
         return 1
     except SourceError as error:

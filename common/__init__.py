@@ -1,1 +1,4 @@
-"""What two rooms need, each thing once; imports nothing of them."""
+"""What two rooms need: options, child processes, HTTP, waiting.
+
+May import ball_track and protocol; none of the rooms.
+"""

@@ -33,7 +33,7 @@ from ball_track import (
     fold,
     planes,
 )
-from encoder import CODECS, create_codec, encode
+from film.video_encoder import CODECS, create_codec, encode
 
 T = TypeVar("T")
 SIZES = ((64, 64), (320, 240), (640, 480), (480, 640), (642, 482), (1280, 720))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-import bench
-from tools import cases, tables, tracing
+from bench import __main__ as bench
+from bench import cases, parts, rounds, tables, tracing
 
 
 def row(client: int, k: int, state: str = "scored", error: float = 0.0, latency: float = 0.0) -> dict[str, str]:
@@ -71,15 +71,15 @@ class Counted(cases.Case):
 def test_in_turns_runs_every_case_once_a_round_and_turns_round():
     """Rounds are interleaved, and no case always comes first."""
     first, second = Counted("first"), Counted("second")
-    order = [(number, case.name) for number, case in bench.in_turns([first, second], 2)]
+    order = [(number, case.name) for number, case in rounds.in_turns([first, second], 2)]
     assert order == [(1, "first"), (1, "second"), (2, "second"), (2, "first")]
 
 
 def test_measure_part_divides_round_by_round():
     """A ratio compares two cases within one round, so what drifts between rounds cancels out."""
     ratio = cases.Ratio("ms / base", "ms", "base", "ms")
-    part = bench.Part((Counted("twice", 2, 20, ratios=(ratio,)), Counted("base", 1, 10)), ())
-    results, failures = bench.measure_part("some", part, rounds=2, seconds=1, say=lambda _: None)
+    part = parts.Part((Counted("twice", 2, 20, ratios=(ratio,)), Counted("base", 1, 10)), ())
+    results, failures = rounds.measure_part("some", part, rounds=2, seconds=1, say=lambda _: None)
     assert results == {"twice": {"ms": [2, 20], "ms / base": [2, 2]}, "base": {"ms": [1, 10]}}
     assert failures == 0
 
@@ -87,9 +87,9 @@ def test_measure_part_divides_round_by_round():
 def test_measure_part_goes_on_after_a_failure():
     """A run that fails is told and counted; the others stand, and no ratio mixes rounds."""
     ratio = cases.Ratio("ms / base", "ms", "base", "ms")
-    part = bench.Part((Counted("case", -1, 20, ratios=(ratio,)), Counted("base", 1, 10)), ())
+    part = parts.Part((Counted("case", -1, 20, ratios=(ratio,)), Counted("base", 1, 10)), ())
     said: list[str] = []
-    results, failures = bench.measure_part("some", part, rounds=2, seconds=1, say=said.append)
+    results, failures = rounds.measure_part("some", part, rounds=2, seconds=1, say=said.append)
     assert results == {"case": {"ms": [20]}, "base": {"ms": [1, 10]}}
     assert failures == 1
     assert "FAILED: as it was told to" in said[0]
@@ -117,20 +117,20 @@ def test_markdown_shows_the_cases_that_have_the_first_figure():
     assert text.splitlines()[2:] == ["| | p50, ms |", "|---|---:|", "| a | 1.0 |", "| failed | – |"]
 
 
-@pytest.mark.parametrize("name", bench.PARTS)
+@pytest.mark.parametrize("name", parts.PARTS)
 def test_parts_have_distinct_cases_and_ratios_to_existing_ones(name: str):
     """Every case can be told by its name, every ratio has something to be taken of, every quick run has cases."""
-    part = bench.PARTS[name]()
+    part = parts.PARTS[name]()
     names = [case.name for case in part.cases]
     assert len(set(names)) == len(names)
     assert {ratio.of_case for case in part.cases for ratio in case.ratios} <= set(names)
     assert any(case.quick for case in part.cases)
 
 
-@pytest.mark.parametrize("name", bench.PARTS)
+@pytest.mark.parametrize("name", parts.PARTS)
 def test_save_plot_draws_every_table(name: str, tmp_path: Path):
     """Each table has a plot, also where a case failed."""
-    part = bench.PARTS[name]()
+    part = parts.PARTS[name]()
     figures = [f"{what} {share}" for what in ("latency", "error") for share in ("p50", "p99")]
     figures += [*tracing.PARTS, "server cpu"]
     results = {case.name: {figure: [1.0, 2.0] for figure in figures} for case in part.cases}
@@ -161,7 +161,7 @@ def test_parse_args_refuses_nonsense(argv: list[str], complaint: str, capsys: py
 def test_parse_args_lets_a_quick_run_be_one_short_round_of_everything():
     """--quick changes what is not given, and nothing else."""
     args = bench.parse_args(["--quick"])
-    assert (args.parts, args.rounds, args.seconds) == (list(bench.PARTS), 1, bench.QUICK_SECONDS)
+    assert (args.parts, args.rounds, args.seconds) == (list(parts.PARTS), 1, bench.QUICK_SECONDS)
     assert bench.parse_args(["--quick", "--rounds", "2", "scale"]).rounds == 2
 
 
@@ -190,7 +190,7 @@ def test_loop_measures_programs_and_a_crowd():
 @pytest.mark.parametrize("encoder", ["shared", "aiortc"])
 def test_loop_traced_measures_every_step(encoder: str):
     """With notes taken, every step of the latency takes some time."""
-    loop = cases.Loop("traced", server=("--encoder", encoder), wrapper="tools.tracing")
+    loop = cases.Loop("traced", server=("--encoder", encoder), wrapper="bench.tracing")
     figures = loop.measure(seed=1, seconds=0.5)
     assert figures.keys() == {*tracing.PARTS, "sum"}
     assert min(figures.values()) > 0
@@ -199,7 +199,7 @@ def test_loop_traced_measures_every_step(encoder: str):
 def test_loop_plain_scores_as_well():
     """The plain way of handling frames brings the coordinates back too."""
     server, client = ("--encoder", "aiortc"), ("--jitter-buffer", "stock")
-    figures = cases.Loop("plain", server=server, client=client, wrapper="tools.plain").measure(seed=1, seconds=0.5)
+    figures = cases.Loop("plain", server=server, client=client, wrapper="bench.plain").measure(seed=1, seconds=0.5)
     assert figures["scored"] > 50
     assert figures["error p50"] < 1
 
@@ -213,7 +213,7 @@ def test_loop_says_what_a_program_complained_of():
 def test_main_saves_figures_tables_and_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A run leaves JSON, Markdown and a PNG for each table, and prints the same tables."""
     table = tables.Table("Times", (tables.Column("p50, ms", "latency p50", 1),), "times", tables.plot_latency)
-    part = bench.Part((cases.Floor("floor", quick=True),), (table,))
+    part = parts.Part((cases.Floor("floor", quick=True),), (table,))
     monkeypatch.setattr(bench, "PARTS", {"floors": lambda: part})
     assert bench.main(["--seconds", "0.2", "--quick", "--folder", str(tmp_path)]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"results.json", "tables.md", "times.png"}

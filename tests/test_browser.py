@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from browsers import run_browser
-from programs import read_summary, run
+from support.browsers import run_browser
+from support.programs import read_summary, run
 from tools.lab import SERVER_ADDRESS, Lab
 from tools.procfs import free_port
 

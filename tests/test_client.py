@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 import client
-import peer
-from messages import Message, Quiet, Score, encode, parse
-from peer import End
-from programs import read_summary, run, wait_until_gone
+from common.sessions import End
+from protocol.messages import Message, Quiet, Score, encode, parse
+from support.programs import read_summary, run, wait_until_gone
 from tools.procfs import ROOT, free_port, process_a_of
-from views import Views
+from transport import dialling
+from views.views import Views
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -160,8 +160,8 @@ async def test_client_is_quiet_if_nobody_looks_and_counts_over_sessions(
     async def do_nothing(*_: object) -> object:
         return object()
 
-    monkeypatch.setattr(peer, "dial", do_nothing)
-    monkeypatch.setattr(peer, "close_signaling", do_nothing)
+    monkeypatch.setattr(dialling, "dial", do_nothing)
+    monkeypatch.setattr(dialling, "close_signaling", do_nothing)
     monkeypatch.setattr(client.Client, "_create_link", lambda *_: next(coming))
     monkeypatch.setattr(Views, "watched", watched)
     assert await finding.run() == 0

@@ -13,13 +13,13 @@ from aiortc.mediastreams import VIDEO_TIME_BASE
 from aiortc.rtcsctptransport import CookieAckChunk, CookieEchoChunk, DataChunk
 from av import VideoFrame
 
-import peer
-import transports
-from media import MediaAnswer, MediaOffer
-from messages import COORDINATES, COORDINATES_ID, Ready, encode
-from peer import AcceptedSignaling, close_signaling, dial, receive_description
-from programs import PATIENCE
+from protocol.messages import COORDINATES, COORDINATES_ID, Ready, encode
+from support.programs import PATIENCE
 from tools.procfs import free_port
+from transport import webrtc
+from transport.dialling import dial
+from transport.media import MediaAnswer, MediaOffer
+from transport.signaling import AcceptedSignaling, close_signaling, receive_description
 
 SCTP_ONLY = "v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=sctp-port:5000\r\n"
 
@@ -128,7 +128,7 @@ async def test_client_that_opens_the_channel_itself_is_served():
     heard: asyncio.Queue[object] = asyncio.Queue()
     async with offering(heard.put_nowait) as (offer, film, theirs):
         opening = asyncio.create_task(offer.open())
-        pc = RTCPeerConnection(peer.configuration())
+        pc = RTCPeerConnection(webrtc.configuration())
         description = await receive_description(theirs, "offer")
         assert description is not None
         await pc.setRemoteDescription(description)
@@ -145,7 +145,7 @@ async def test_client_that_opens_the_channel_itself_is_served():
 async def test_server_that_offers_no_stream_gets_a_channel():
     """A server that knows only channels that are opened is answered with one."""
     async with connection() as (ours, theirs):
-        pc = RTCPeerConnection(peer.configuration())
+        pc = RTCPeerConnection(webrtc.configuration())
         opened: asyncio.Future[RTCDataChannel] = asyncio.get_running_loop().create_future()
         pc.on("datachannel", opened.set_result)
         pc.addTrack(Film())
@@ -187,13 +187,13 @@ async def test_send_says_that_a_channel_takes_nothing_yet():
 def test_offered_channel_reads_the_stream_of_the_coordinates(line: str, number: int | None):
     """The number of the stream is read where the label is right and the number is one."""
     offer = RTCSessionDescription(f"{SCTP_ONLY}{line}\r\n", "offer")
-    assert transports.offered_channel(offer) == number
+    assert webrtc.offered_channel(offer) == number
 
 
 def test_with_channel_names_the_stream_in_the_section_of_the_channels():
     """The line goes where RFC 8864 wants it, wherever that section is, and nothing else changes."""
     for after in ("", "m=video 9 UDP/TLS/RTP/SAVPF 96\r\n"):
-        told = transports.with_channel(RTCSessionDescription(SCTP_ONLY + after, "offer"), COORDINATES_ID)
+        told = webrtc.with_channel(RTCSessionDescription(SCTP_ONLY + after, "offer"), COORDINATES_ID)
         assert told.sdp == f'{SCTP_ONLY}a=dcmap:64 label="coordinates";ordered=false\r\n{after}'
-        assert transports.offered_channel(told) == COORDINATES_ID
-    assert transports.with_channel(RTCSessionDescription("v=0\r\n", "offer"), 1).sdp == "v=0\r\n"
+        assert webrtc.offered_channel(told) == COORDINATES_ID
+    assert webrtc.with_channel(RTCSessionDescription("v=0\r\n", "offer"), 1).sdp == "v=0\r\n"

@@ -11,11 +11,13 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import VIDEO_TIME_BASE, MediaStreamError
 from av import Packet
 
-import datachannel
 from ball_track import Image
-from datachannel import ChannelAnswer, ChannelOffer
-from images import PNG, encode_image
-from peer import AcceptedSignaling, PeerError, close_signaling, dial
+from common.sessions import PeerError
+from protocol.images import PNG, encode_image
+from transport import datachannel
+from transport.datachannel import ChannelAnswer, ChannelOffer
+from transport.dialling import dial
+from transport.signaling import AcceptedSignaling, close_signaling
 
 PATIENCE = 30.0  # s
 NOISE: Image = np.random.default_rng(0).integers(0, 256, (360, 320), np.uint8)

@@ -97,7 +97,7 @@ def test_dockerfile_starts_its_program_without_rights(name: str):
 def test_dockerfile_installs_before_it_copies_the_code(name: str):
     """A change of the code leaves the layers with the packages as they are."""
     text = dockerfile(name)
-    assert text.rindex("pip install") < text.index("COPY *.py")
+    assert text.rindex("pip install") < text.index(f"COPY {name}.py")
 
 
 def test_dockerfiles_share_their_lowest_layers():
@@ -159,6 +159,22 @@ def test_dockerignore_lets_in_what_is_copied():
         for source in line.split()[:-1]
     }
     assert copied == let_in
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_dockerfile_copies_all_that_its_program_imports(name: str, tmp_path: Path):
+    """With what is copied and nothing else, the program starts, and every module beside it can be imported."""
+    for line in re.findall(r"^COPY (.*)$", dockerfile(name), re.MULTILINE):
+        *sources, target = line.split()
+        for source in sources:
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, tmp_path / target)
+            else:
+                shutil.copy(ROOT / source, tmp_path)
+    modules = [path.relative_to(tmp_path) for path in tmp_path.rglob("*.py")]
+    names = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in modules]
+    program = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
+    subprocess.run([sys.executable, "-c", program, *names], cwd=tmp_path, check=True, timeout=60)
 
 
 # --- Command lines -------------------------------------------------------------------------------

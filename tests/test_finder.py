@@ -1,4 +1,4 @@
-"""finder.py: the process boundary, with real processes, and with ends that come too early."""
+"""finding: the process boundary, with real processes, and with ends that come too early."""
 
 import asyncio
 import math
@@ -14,14 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import finder
-import processes
-import workers
 from ball_track import Image, Point, Scene, blank, draw, planes
-from finder import Finder, FinderError, process_a
-from processes import SharedImage, context
+from common import processes
+from common.processes import SharedImage, context
+from finding import finder
+from finding.finder import Finder, FinderError
+from finding.process_a import process_a
+from support import workers
 
-TOP = Path(finder.__file__).parent
+TOP = Path(finder.__file__).parent.parent
 DEADLINE = 60.0  # s; everything is over in a moment, but on a busy machine
 LINUX = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads /proc")
 
@@ -287,7 +288,7 @@ async def test_process_a_imports_neither_av_nor_aiortc() -> None:
 PARENT = """
 import asyncio, numpy
 from ball_track import blank, planes
-from finder import Finder
+from finding.finder import Finder
 
 async def main():
     async with Finder(lambda *_: print("pid", finder.pid, flush=True), print) as finder:

@@ -7,8 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import framing
-from framing import BYE, CHUNK_HEADER, FRAME, PIECE, PIECE_HEADER, TEXT, Assembler, Chunk, FramingError, Unpacker
+from protocol import framing
+from protocol.framing import (
+    BYE,
+    CHUNK_HEADER,
+    FRAME,
+    PIECE,
+    PIECE_HEADER,
+    TEXT,
+    Assembler,
+    Chunk,
+    FramingError,
+    Unpacker,
+)
 
 LIMITS = {FRAME: 5000, TEXT: 100, BYE: 0}
 TICKS = st.integers(-(2**63), 2**63 - 1)

@@ -13,15 +13,16 @@ import pytest
 from aiortc import RTCSessionDescription
 from aiortc.contrib.signaling import TcpSocketSignaling
 
-import media
 import server
-from film import Film
-from media import MediaAnswer
-from messages import Found, encode
-from peer import close_signaling, dial, receive_description
-from programs import PATIENCE, Program, read_summary, run
-from scoring import Ledger
+from film.drawn import Film
+from protocol.messages import Found, encode
+from scoring.ledger import Ledger
+from support.programs import PATIENCE, Program, read_summary, run
 from tools.procfs import free_port
+from transport import media
+from transport.dialling import dial
+from transport.media import MediaAnswer
+from transport.signaling import close_signaling, receive_description
 
 BAD_MESSAGES: list[str | bytes] = [
     b"\x00\xff\xfe",

@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import images
 from ball_track import COLORS, Image, Scene, draw, find, planes
-from film import Film
-from images import PNG, ImageDecoder, ImageEncoder, ImageError, decode_image, encode_image
+from film.drawn import Film
+from film.image_encoder import ImageEncoder
+from protocol import images
+from protocol.images import PNG, ImageError, decode_image, encode_image
+from transport.image_decoder import ImageDecoder
 
 
 def noise(width: int = 64, height: int = 64, seed: int = 0) -> Image:
@@ -126,11 +128,13 @@ def test_decode_meets_any_damage_with_a_frame_or_an_error(whole: bytes, data: st
 
 async def test_encoder_encodes_each_frame_once():
     """Two clients get the very same encoded frame, and it shows what the film shows."""
-    encoder = ImageEncoder(Film(Scene(fps=240)), PNG)
+    now = 0.0
+    encoder = ImageEncoder(Film(Scene(), lambda: now), PNG)
     try:
         first, again = await asyncio.gather(encoder.next(-1), encoder.next(-1))
         assert first is again
         assert np.array_equal(decode_image(first.data), first.shot.image)
+        now = 1.0
         later = await encoder.next(first.number)
         assert later.number > first.number
     finally:

@@ -10,8 +10,8 @@ from aiortc.rtp import RtpPacket
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jitter import NACK_INTERVAL, PATIENCE, PLI_INTERVAL, MarkerJitterBuffer, PersistentNackGenerator
-from packets import Clock, packet
+from support.packets import Clock, packet
+from transport.jitter import NACK_INTERVAL, PATIENCE, PLI_INTERVAL, MarkerJitterBuffer, PersistentNackGenerator
 
 
 def stream(lengths: Iterable[int], first: int = 0, markers: bool = True) -> list[list[RtpPacket]]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matching import (
+from protocol.matching import (
     CLOCK_RATE,
     CONFIRMING,
     DRIFT,

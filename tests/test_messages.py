@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from messages import (
+from protocol.messages import (
     KINDS,
     MAX_LENGTH,
     MAX_PIXELS,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from programs import read_summary, run
+from support.programs import read_summary, run
 from tools.lab import CLIENT_ADDRESS, SERVER_ADDRESS, Lab
 from tools.procfs import ROOT
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import options
+from common import options
 
 
 def parser() -> options.Parser:

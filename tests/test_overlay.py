@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ball_track import Point, Scene, blank, draw
-from marks import find_cross, find_white
-from overlay import Figures, Footprint, compose, panel_text
+from support.marks import find_cross, find_white
+from views.overlay import compose, panel_text
+from views.sightings import Figures, Footprint
 
 SIZES = [(160, 120), (320, 240), (640, 480), (1280, 720), (1920, 1080)]
 

@@ -20,15 +20,15 @@ import pytest
 from aiohttp import web
 from selenium.webdriver import Chrome
 
-import page as page_module
 from ball_track import Point
-from browsers import run_browser
-from marks import find_cross, find_white
-from overlay import Figures
-from page import HISTORY, PAGE, Page
-from programs import PATIENCE, run
-from screen import wait_until
+from support.browsers import run_browser
+from support.marks import find_cross, find_white
+from support.programs import PATIENCE, run
+from support.screen import wait_until
 from tools.procfs import free_port
+from views import page as page_module
+from views.page import HISTORY, PAGE, Page
+from views.sightings import Figures
 
 JPEG_SIZE = 60_000  # bytes; about what a busy picture takes
 

@@ -16,12 +16,12 @@ from aiortc.rtcrtpreceiver import RemoteStreamTrack
 from hypothesis import given
 from hypothesis import strategies as st
 
-import receiver
 from ball_track import Scene, draw
-from encoder import CODECS, create_codec, encode
-from jitter import PATIENCE, MarkerJitterBuffer
-from packets import Clock, packet
-from receiver import MAX_BEHIND, SHORT, Decoding, install, is_key_frame
+from film.video_encoder import CODECS, create_codec, encode
+from support.packets import Clock, packet
+from transport import receiver
+from transport.jitter import PATIENCE, MarkerJitterBuffer
+from transport.receiver import MAX_BEHIND, SHORT, Decoding, install, is_key_frame
 
 SCENE = Scene(64, 64, radius=10)
 KEY = b"\x10\x00\x00\x9d\x01\x2a"  # how a VP8 key frame begins: frame tag and start code

@@ -12,11 +12,12 @@ import numpy.typing as npt
 import pytest
 
 from ball_track import Scene, draw
-from marks import find_cross, find_white
-from overlay import Figures, compose
-from programs import Program, run, wait_until_gone
-from recording import Recording
+from support.marks import find_cross, find_white
+from support.programs import Program, run, wait_until_gone
 from tools.procfs import free_port
+from views.overlay import compose
+from views.recording import Recording
+from views.sightings import Figures
 
 RATE = 90_000  # ticks / s
 

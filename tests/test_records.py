@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from ball_track import Point
-from records import COLUMNS, LedgerFile, WholeFile, write_summary
-from scoring import Frame, State
+from scoring.ledger import Frame, State
+from scoring.records import COLUMNS, LedgerFile, WholeFile, write_summary
 
 OPEN = Frame(3, 9016, 0.1, Point(1.5, 2.25))
 SCORED = Frame(4, 12000, 0.2, Point(1 / 3, 2 / 3), State.SCORED, 12007, Point(0.1, 0.2), 1 / 7, 8.25, 2 / 7)

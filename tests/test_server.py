@@ -15,17 +15,18 @@ from av import Packet
 
 import server
 from ball_track import Point, Scene
-from encoder import SharedEncoder
-from film import Film
-from matching import stamp
-from messages import Found, Message, Missed, Quiet, Score, encode, parse
-from peer import End
-from programs import PATIENCE, read_summary, run, wait_until_gone
-from receiver import is_key_frame
-from reel import Reel
-from scoring import Frame, Ledger
+from common.sessions import End
+from film.drawn import Film
+from film.video_encoder import SharedEncoder
+from protocol.matching import stamp
+from protocol.messages import Found, Message, Missed, Quiet, Score, encode, parse
+from scoring.account import Allowance
+from scoring.ledger import Frame, Ledger
 from server import PROBE_INTERVAL, BallVideoTrack
+from support.programs import PATIENCE, read_summary, run, wait_until_gone
+from support.reel import Reel
 from tools.procfs import free_port
+from transport.receiver import is_key_frame
 
 
 async def test_track_sends_less_to_who_does_not_answer() -> None:
@@ -328,7 +329,7 @@ def test_parse_args_makes_the_scene():
 
 def test_allowance_lets_frames_through_and_stops_a_flood():
     """A client may report every frame for ever, and burst a little, but not flood."""
-    allowance = server.Allowance(fps=30)
+    allowance = Allowance(fps=30)
     assert all(allowance.take(now / 30) for now in range(10_000))
     taken = 0
     while allowance.take(10_000 / 30):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ball_track import Point
-from messages import Score
-from sightings import MAX_WAITING, PATIENCE, Sight, Sightings
+from protocol.messages import Score
+from views.sightings import MAX_WAITING, PATIENCE, Sight, Sightings
 
 PLANES = (np.zeros((64, 64), np.uint8), np.zeros((32, 32), np.uint8), np.zeros((32, 32), np.uint8))
 

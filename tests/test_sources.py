@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 
 import server
-import sources
 from ball_track import Point, Scene, draw, find
-from film import Shot
-from matching import MODULUS, Matcher
-from programs import read_summary, run
-from sources import SourceError, SourceFilm, read_truth
+from film import sources
+from film.drawn import Shot
+from film.sources import SourceError, SourceFilm
+from film.truth import read_truth
+from protocol.matching import MODULUS, Matcher
+from support.programs import read_summary, run
 from tools.procfs import free_port
 
 FPS = 30

@@ -11,10 +11,11 @@ from aiortc.contrib.signaling import object_to_string
 from aiortc.mediastreams import VIDEO_TIME_BASE
 from av import Packet
 
-import tcp
-from framing import BYE, CHUNK_HEADER, FRAME, TEXT, pack
-from peer import AcceptedSignaling, End, PeerError, close_signaling
-from tcp import SDP, TcpAnswer, TcpOffer
+from common.sessions import End, PeerError
+from protocol.framing import BYE, CHUNK_HEADER, FRAME, TEXT, pack
+from transport import tcp
+from transport.signaling import AcceptedSignaling, close_signaling
+from transport.tcp import SDP, TcpAnswer, TcpOffer
 
 PATIENCE = 30.0  # s
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-import terminal
 from ball_track import Point
-from matching import stamp
-from messages import Found
-from scoring import Frame, Ledger, Score, State
-from terminal import NEWEST, Terminal, counts, describe, format_number, summary_tables
+from protocol.matching import stamp
+from protocol.messages import Found
+from scoring import terminal
+from scoring.ledger import Frame, Ledger, Score, State
+from scoring.terminal import NEWEST, Terminal, counts, describe, format_number, summary_tables
 
 FRAME = Frame(41, 123456, 1.0, Point(100.25, 200.5), State.SCORED, 7, Point(100.5, 201), 0.559017, 8.125, 1.5)
 LINE = "client 3  k 41  x 100.500  y 201.000  true x 100.250  true y 200.500  error 0.559 px  latency 8.125 ms"

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from aiortc import RTCSessionDescription
 
-from framing import FRAME, pack
-from peer import close_signaling, dial, receive_description
-from programs import PATIENCE, read_summary, run, wait_until_gone
-from tcp import SDP
+from protocol.framing import FRAME, pack
+from support.programs import PATIENCE, read_summary, run, wait_until_gone
 from tools.procfs import free_port
-from transports import KINDS
+from transport.dialling import dial
+from transport.link import KINDS
+from transport.signaling import close_signaling, receive_description
+from transport.tcp import SDP
 
 IMAGE_TRANSPORTS = ("datachannel", "tcp")
 

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 
 from ball_track import Point, Scene, planes
-from marks import find_cross, find_white
-from messages import Score
-from overlay import Figures
-from programs import PATIENCE, Program, is_alive, run, wait_until_gone
-from screen import Screen, needs_screen, run_screen, wait_until
-from screens import TITLE, Closed, Failed, Ready
-from sightings import Sight
+from protocol.messages import Score
+from support.marks import find_cross, find_white
+from support.programs import PATIENCE, Program, is_alive, run, wait_until_gone
+from support.screen import Screen, needs_screen, run_screen, wait_until
 from tools.procfs import free_port
-from views import View, Views
+from views.screens import TITLE, Closed, Failed, Ready
+from views.sightings import Figures, Sight
+from views.view import View
+from views.views import Views
 
 # --- One view's process --------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""The benchmark: runs the programs from outside, and measures. It may import everything."""

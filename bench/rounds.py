@@ -1,0 +1,76 @@
+"""All cases of a part, measured in rounds, and the machine that they were measured on."""
+
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from bench.cases import BenchError, Case, Figures
+from bench.parts import Part
+from bench.tables import Results
+
+LIBRARIES = ("aiortc", "av", "opencv-python", "numpy")
+
+
+def measure_part(name: str, part: Part, rounds: int, seconds: float, say: Callable[[str], None]) -> tuple[Results, int]:
+    """Measure all cases of a part, round by round; what fails is told and left out.
+
+    Args:
+        name: the part's.
+        rounds, seconds: how many, and how long a case takes in each.
+        say: is told of each run.
+
+    Returns:
+        The results, and how many runs failed.
+    """
+    results: Results = {case.name: {} for case in part.cases}
+    failures = 0
+    for number, case in in_turns(part.cases, rounds):
+        try:
+            figures = case.measure(seed=number, seconds=seconds)
+        except BenchError as error:
+            say(f"{name}, round {number}: {case.name}: FAILED: {error}")
+            failures += 1
+            continue
+        say(f"{name}, round {number}: {case.name}: {brief(figures)}")
+        for figure, value in figures.items():
+            results[case.name].setdefault(figure, []).append(value)
+    for case in part.cases:
+        add_ratios(results, case)
+    return results, failures
+
+
+def in_turns(cases: Sequence[Case], rounds: int) -> Iterator[tuple[int, Case]]:
+    """Return (number of the round, case), every case once in each round, every other round backwards."""
+    for number in range(1, rounds + 1):
+        for case in cases if number % 2 else reversed(cases):
+            yield number, case
+
+
+def add_ratios(results: Results, case: Case) -> None:
+    """Add a case's ratios to its results, as far as both sides have been measured in every round."""
+    mine = results[case.name]
+    for ratio in case.ratios:
+        values, of_values = mine.get(ratio.figure, []), results.get(ratio.of_case, {}).get(ratio.of_figure, [])
+        if values and len(values) == len(of_values):
+            mine[ratio.name] = [value / of_value for value, of_value in zip(values, of_values, strict=True)]
+
+
+def brief(figures: Figures) -> str:
+    """Return the figures that tell most of a run, as one line."""
+    shown = (("latency p50", "ms"), ("sum", "ms"), ("error p50", "px"), ("scored", "%"), ("server cpu", "cores"))
+    return ", ".join(f"{name} {figures[name]:.3g} {unit}" for name, unit in shown if name in figures)
+
+
+def machine() -> dict[str, str]:
+    """Return what the figures were measured on."""
+    cpuinfo = Path("/proc/cpuinfo").read_text()
+    models = [line.partition(":")[2].strip() for line in cpuinfo.splitlines() if line.startswith("model name")]
+    return {
+        "processor": models[0] if models else platform.machine(),
+        "cores": str(os.cpu_count()),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        **{library: version(library) for library in LIBRARIES},
+    }

@@ -1,0 +1,182 @@
+"""Command-line options that both programs spell in the same way."""
+
+import argparse
+import json
+import logging
+import math
+import re
+import sys
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from ball_track import COLORS
+from protocol.images import PNG
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one line: option, value and rule."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the complaint on stderr and exit with status 2."""
+        print(f"{self.prog}: error: {message}", file=sys.stderr)
+        sys.exit(2)
+
+
+def add_shared(parser: argparse.ArgumentParser) -> None:
+    """Add the options that server and client have in common."""
+    parser.add_argument(
+        "-s", "--signaling", choices=["tcp-socket"], default="tcp-socket", help="how to meet (tcp-socket)"
+    )
+    parser.add_argument("--signaling-host", default="127.0.0.1", metavar="HOST", help="host to meet at (127.0.0.1)")
+    parser.add_argument("--signaling-port", type=port, default=1234, metavar="PORT", help="TCP port to meet at (1234)")
+    parser.add_argument(
+        "--transport",
+        choices=["media", "datachannel", "tcp"],
+        default="media",
+        help="how frames travel: a MediaStreamTrack, images over an RTCDataChannel, or over plain TCP (media)",
+    )
+    parser.add_argument("--stun", type=stun, metavar="stun:HOST:PORT", help="STUN server to ask (none)")
+    parser.add_argument(
+        "--duration", type=seconds, metavar="SECONDS", help="end after so many seconds (none: until stopped)"
+    )
+    parser.add_argument("--log-format", choices=["text", "json"], default="text", help="of the log on stderr (text)")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="log more; twice: everything")
+
+
+def configure_logging(verbose: int, log_format: str = "text") -> None:
+    """Log to stderr: warnings, with -v what happens, with -vv everything; as lines of text or of JSON."""
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if log_format == "json":
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(JsonFormatter())
+
+
+class JsonFormatter(logging.Formatter):
+    """Makes each record one line of JSON: time (ISO 8601, UTC), level, logger, message, and the traceback if any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's line."""
+        fields = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
+
+
+def port(text: str) -> int:
+    """Return a TCP port, 1 to 65535.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if re.fullmatch(r"\d{1,5}", text, re.ASCII) is None or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a port, 1 to 65535")
+    return int(text)
+
+
+def address(text: str) -> tuple[str, int]:
+    """Return host and TCP port from HOST:PORT; an IPv6 address stands in brackets.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not of that form.
+
+    >>> address("127.0.0.1:8080"), address("[::1]:8080")
+    (('127.0.0.1', 8080), ('::1', 8080))
+    """
+    host, _, number = text.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not bare or (":" in bare and bare == host):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be HOST:PORT, such as 127.0.0.1:8080")
+    return bare, port(number)
+
+
+def seconds(text: str) -> float:
+    """Return a time in seconds, above 0.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be seconds, a number above 0")
+    return value
+
+
+def stun(text: str) -> str:
+    """Return the address of a STUN server, stun:HOST:PORT.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    kind, _, address = text.partition(":")
+    host, _, number = address.rpartition(":")
+    try:
+        port(number)
+    except argparse.ArgumentTypeError:
+        host = ""
+    if kind != "stun" or not host:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be stun:HOST:PORT")
+    return text
+
+
+def size(text: str) -> tuple[int, int]:
+    """Return width and height from WIDTHxHEIGHT.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not of that form.
+    """
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text, re.ASCII)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be WIDTHxHEIGHT, such as 640x480")
+    return int(match[1]), int(match[2])
+
+
+def color(text: str) -> tuple[int, int, int]:
+    """Return blue, green and red from a name or RRGGBB in hexadecimal digits.
+
+    Raises:
+        argparse.ArgumentTypeError: it is neither.
+    """
+    if text in COLORS:
+        return COLORS[text]
+    if re.fullmatch(r"[0-9a-fA-F]{6}", text):
+        red, green, blue = bytes.fromhex(text)
+        return blue, green, red
+    raise argparse.ArgumentTypeError(f"{text!r}: must be one of {', '.join(COLORS)}, or RRGGBB such as ff8000")
+
+
+def bitrate(text: str) -> int:
+    """Return bits a second from a number, with k or M behind it for thousands or millions.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none, or not from 50k to 50M.
+    """
+    match = re.fullmatch(r"(\d{1,8})([kM]?)", text, re.ASCII)
+    value = int(match[1]) * {"": 1, "k": 1000, "M": 1_000_000}[match[2]] if match else 0
+    if not 50_000 <= value <= 50_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be 50k to 50M bits a second")
+    return value
+
+
+def quality(text: str) -> int | None:
+    """Return JPEG's quality from 1 to 100, or PNG.
+
+    Raises:
+        argparse.ArgumentTypeError: it is neither.
+    """
+    if text == "png":
+        return PNG
+    if not re.fullmatch(r"\d{1,3}", text, re.ASCII) or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be 1 to 100 for JPEG, or png, which is lossless")
+    return int(text)

@@ -1,0 +1,30 @@
+"""Waiting for one of two things."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def unless(event: asyncio.Event, awaited: Coroutine[Any, Any, T]) -> T | None:
+    """Return what `awaited` returns; or None, and cancel it, if the event is set before that."""
+    task = asyncio.create_task(awaited)
+    waiter = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait((task, waiter), return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        for each in (task, waiter):
+            each.cancel()
+        await asyncio.wait((task, waiter))
+
+
+async def wait_while(condition: Callable[[], bool], changed: asyncio.Event, patience: float) -> None:
+    """Wait until a condition holds no longer, for `patience` seconds at most; `changed` is set when it may have."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(patience):
+            while condition():
+                changed.clear()
+                await changed.wait()

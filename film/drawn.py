@@ -1,0 +1,82 @@
+"""The film: what each frame shows, and when it is due.
+
+One film for all clients. Frame k is due k / fps seconds after the first one, on the monotonic clock, so an
+hour drifts by nothing; whoever asks late gets the frame that is due by then, and never a queue of old ones.
+A frame is drawn when the first one asks for it, once.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from ball_track import Image, Point, Scene, draw
+from protocol.matching import stamp
+
+
+class Shot(NamedTuple):
+    """One frame of the film.
+
+    k: its number; pts: ticks of 1 / 90000 s; drawn: s, when its drawing began, or it came from its source;
+    truth: the ball's centre, px, None where it is unknown; image: (H * 3 / 2, W) uint8 I420, which nobody may change.
+    """
+
+    k: int
+    pts: int
+    drawn: float
+    truth: Point | None
+    image: Image
+
+
+class Footage(Protocol):
+    """What a server films: drawn (Film) or from a source (sources.SourceFilm)."""
+
+    clock: Callable[[], float]  # returns monotonic seconds
+    width: int  # px
+    height: int
+    fps: float  # frames / s
+
+    async def next(self, after: int) -> Shot:
+        """Wait for a frame after number `after`, and return the newest one."""
+
+    def where(self, now: float) -> Point | None:
+        """Return the ball's true centre at a time (s of the clock), in px; None if unknown."""
+
+
+class Film:
+    """A scene that runs from the moment when the first frame is asked for.
+
+    Args:
+        scene: what to film.
+        clock: returns monotonic seconds.
+    """
+
+    def __init__(self, scene: Scene, clock: Callable[[], float] = time.monotonic) -> None:
+        self.scene = scene
+        self.clock = clock
+        self.width, self.height, self.fps = scene.width, scene.height, scene.fps
+        self._start: float | None = None  # s, when frame 0 is due
+        self._shot: Shot | None = None  # the newest
+
+    async def next(self, after: int) -> Shot:
+        """Wait for the first frame after number `after` that is not over already, and return it."""
+        now = self.clock()
+        if self._start is None:
+            self._start = now
+        k = max(after + 1, math.floor((now - self._start) * self.scene.fps))
+        due = self._start + k / self.scene.fps
+        while (now := self.clock()) < due:  # noqa: ASYNC110  # a timer may be early by its resolution
+            await asyncio.sleep(due - now)
+        if self._shot is None or self._shot.k < k:
+            self._shot = self._draw(k)
+        return self._shot
+
+    def where(self, now: float) -> Point:
+        """Return the ball's true centre at a time (s of the film's clock), in px."""
+        return self.scene.position((now - self._start) * self.scene.fps if self._start is not None else 0)
+
+    def _draw(self, k: int) -> Shot:
+        drawn = self.clock()
+        truth = self.scene.position(k)
+        return Shot(k, stamp(k, self.scene.fps), drawn, truth, draw(self.scene, truth))

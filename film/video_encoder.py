@@ -1,0 +1,186 @@
+"""One encode for all clients.
+
+Every client sees the same film, so each frame is encoded once, by an encoder tuned for this, and every
+client's track passes the encoded packet on (aiortc packetises what it is given as `av.Packet`). aiortc's own
+encoder would run once for every client, and its denoiser, half of the time it takes, drags the ball 0.01 px
+behind its motion.
+
+A frame can only be decoded after the one before it, back to a key frame. So a client that joins, or that has
+lost a picture, asks for a key frame; it is one for all, and there are at most five a second.
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from typing import NamedTuple
+
+import av
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType
+
+from ball_track import Image
+from film.drawn import Footage, Shot
+
+CODECS = ("vp8", "h264")
+DEFAULT_BITRATE = 500_000  # bit / s
+KEY_FRAME_INTERVAL = 0.2  # s, at least, from one key frame that was asked for to the next
+SHORT = 0.002  # s; encoding that takes less is done in the event loop: two changes of thread take 0.3 ms
+KEPT = 3  # encoded frames; a client further behind goes on at the next key frame
+
+
+class Encoded(NamedTuple):
+    """One encoded frame.
+
+    number: counts the encoded frames, without gaps; shot: what it shows; data: what a decoder takes; key:
+    whether it can be decoded without the one before it.
+    """
+
+    number: int
+    shot: Shot
+    data: bytes
+    key: bool
+
+
+class SharedEncoder:
+    """Encodes a film, once for everyone who asks.
+
+    Args:
+        film: what to encode.
+        codec: one of CODECS.
+        bitrate: bit / s.
+        on_encoded: called with the time (s) that each frame took.
+    """
+
+    def __init__(
+        self, film: Footage, codec: str, bitrate: int, on_encoded: Callable[[float], None] = lambda _: None
+    ) -> None:
+        self._film = film
+        self._on_encoded = on_encoded
+        self._codec = create_codec(codec, film.width, film.height, film.fps, bitrate)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
+        self._took = math.inf  # s for the newest frame
+        self._kept: deque[Encoded] = deque(maxlen=KEPT)
+        self._encoding: asyncio.Task[None] | None = None
+        self._key_wanted = True
+        self._last_key = -float("inf")  # s of the film's clock
+
+    def ask_for_key_frame(self) -> None:
+        """Make one of the next frames a key frame: the very next, unless there was one just now."""
+        self._key_wanted = True
+
+    async def next(self, after: int, anew: bool = False) -> Encoded:
+        """Wait for the first encoded frame that can be decoded by one who has frame number `after`.
+
+        Args:
+            after: number of the encoded frame that one has; -1 for none.
+            anew: go on at a key frame, the newest frame that there is.
+        """
+        anew = anew or after < 0
+        while True:
+            newest = self._kept[-1] if self._kept else None
+            if anew:
+                if newest is not None and newest.key and newest.number > after:
+                    return newest
+            else:
+                for encoded in self._kept:
+                    if encoded.number == after + 1:
+                        return encoded
+                anew = newest is None or newest.number != after  # what would be next is gone, or there is none yet
+            if anew:
+                self.ask_for_key_frame()
+            if self._encoding is None:
+                self._encoding = asyncio.create_task(self._encode())
+            await asyncio.shield(self._encoding)  # one that waits may be cancelled without the others
+
+    async def _encode(self) -> None:
+        """Encode the next frame of the film that is due."""
+        try:
+            newest = self._kept[-1] if self._kept else None
+            shot = await self._film.next(after=newest.shot.k if newest else -1)
+            key = self._key_wanted and shot.drawn - self._last_key >= KEY_FRAME_INTERVAL
+            if key:
+                self._key_wanted, self._last_key = False, shot.drawn
+            began = self._film.clock()
+            if self._took < SHORT and not key:
+                data = encode(self._codec, shot.k, shot.image, key)
+            else:
+                loop = asyncio.get_running_loop()
+                data = await loop.run_in_executor(self._thread, encode, self._codec, shot.k, shot.image, key)
+            self._took = self._film.clock() - began
+            self._on_encoded(self._took)
+            self._kept.append(Encoded(newest.number + 1 if newest else 0, shot, data, key))
+        finally:
+            self._encoding = None
+
+    async def close(self) -> None:
+        """Stop encoding. Does nothing the second time."""
+        if self._encoding is not None:
+            self._encoding.cancel()
+            await asyncio.wait([self._encoding])
+        self._thread.shutdown()
+
+
+def create_codec(name: str, width: int, height: int, fps: float, bitrate: int) -> VideoCodecContext:
+    """Return an encoder without look-ahead, B-frames or key frames of its own accord.
+
+    Args:
+        name: one of CODECS.
+        bitrate: bit / s.
+    """
+    options = {
+        "vp8": {
+            "deadline": "realtime",
+            "cpu-used": "-6",  # -16 takes a sixth less time, and the ball is found a quarter further off
+            "lag-in-frames": "0",
+            "noise-sensitivity": "0",  # aiortc's 4 doubles the time, and drags the ball behind its motion
+            "static-thresh": "1",
+            "minrate": str(bitrate),  # equal to maxrate: constant bit rate
+            "maxrate": str(bitrate),
+            "bufsize": str(4 * bitrate),  # room for a key frame that is sharp at once
+            "undershoot-pct": "100",
+            "overshoot-pct": "15",
+        },
+        "h264": {
+            "preset": "ultrafast",
+            "tune": "zerolatency",
+            "profile": "baseline",
+            "forced-idr": "1",
+            "maxrate": str(bitrate),
+            "bufsize": str(bitrate),
+        },
+    }[name]
+    codec = av.CodecContext.create({"vp8": "libvpx", "h264": "libx264"}[name], "w")
+    assert isinstance(codec, VideoCodecContext)
+    rate = Fraction(fps).limit_denominator(1001)
+    codec.width, codec.height, codec.pix_fmt = width, height, "yuv420p"
+    codec.framerate, codec.time_base = rate, 1 / rate
+    codec.bit_rate = bitrate
+    codec.gop_size = 2**31 - 1  # key frames are sent when one is asked for
+    codec.max_b_frames = 0
+    codec.thread_count = 1  # one slice, one partition: nothing to wait for
+    if name == "vp8":
+        codec.qmin, codec.qmax = 0, 56  # with aiortc's 2, what little is left of the motion is rounded away
+    codec.options = options
+    codec.open()  # now, and not in the first frame
+    return codec
+
+
+def encode(codec: VideoCodecContext, k: int, image: Image, key: bool) -> bytes:
+    """Encode one image.
+
+    Args:
+        k: its number, rising.
+        image: (H * 3 / 2, W) uint8, I420.
+        key: whether it has to be a key frame.
+
+    Returns:
+        What a decoder takes for this frame; H.264 with start codes.
+    """
+    frame = av.VideoFrame.from_ndarray(image, format="yuv420p")
+    frame.pts, frame.time_base = k, codec.time_base
+    if key:
+        frame.pict_type = PictureType.I
+    return b"".join(bytes(packet) for packet in codec.encode(frame))

@@ -1,0 +1,109 @@
+"""One client's account: what it says is entered in its ledger, and what came of it is told to it."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from protocol.messages import Quiet, Ready, Score, encode, parse
+from scoring.ledger import Frame, Ledger, State
+
+logger = logging.getLogger(__name__)
+
+QUIET_INTERVAL = 1.0  # s between two scores for a client at which nobody looks at them
+
+
+class Account:
+    """Takes the messages of one client, and answers them.
+
+    Args:
+        name: what the log calls the client.
+        ledger: the client's.
+        fps: frames a second that it gets.
+        clock: returns monotonic seconds, those of the frames.
+        send: sends the client a message.
+        expel: ends its session, as it sends too much.
+        on_scored: called with each frame that is scored.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        ledger: Ledger,
+        fps: float,
+        clock: Callable[[], float],
+        send: Callable[[str], None],
+        expel: Callable[[], None],
+        on_scored: Callable[[Frame], None],
+    ) -> None:
+        self.ledger = ledger
+        self.answered = asyncio.Event()  # set at every report
+        self._name = name
+        self._clock, self._send, self._expel, self._on_scored = clock, send, expel, on_scored
+        self._allowance = Allowance(fps)
+        self._score_interval = 0.0  # s between two scores that the client is told, at least
+        self._next_score = 0.0  # s of the clock
+        self._untold: Frame | None = None  # the newest frame that is scored and whose score was not sent
+
+    def on_message(self, data: object) -> None:
+        """Enter what the client says, whatever it is."""
+        now = self._clock()
+        if not self._allowance.take(now):
+            self._expel()
+            return
+        try:
+            message = parse(data)
+            if isinstance(message, Quiet):
+                self._score_interval = QUIET_INTERVAL
+                return
+            if isinstance(message, Ready):  # the link has heard it
+                return
+            settled = self.ledger.report(message, now)
+        except ValueError as error:
+            self.ledger.reject()
+            logger.debug("%s: message rejected: %s", self._name, error)
+            return
+        for frame in settled:
+            if frame.state is State.SCORED:
+                self._untold = frame
+                if now >= self._next_score:
+                    self._next_score = now + self._score_interval
+                    self.tell()
+                self._on_scored(frame)
+        self.answered.set()
+
+    def tell(self) -> None:
+        """Send the client the newest score, if it has not had it."""
+        frame, self._untold = self._untold, None
+        if frame is None:
+            return
+        assert frame.reported is not None
+        assert frame.latency_ms is not None
+        counts = self.ledger.score.frames
+        score = Score(frame.reported, frame.error_px, frame.latency_ms, counts[State.SCORED], counts[State.LOST])
+        self._send(encode(score))
+
+    def close(self, end: str) -> None:
+        """Close the ledger for the reason `end`."""
+        self.ledger.close(end)
+
+
+class Allowance:
+    """How many messages a client may send: some for each frame, with room for a burst (a token bucket).
+
+    Args:
+        fps: frames a second that it gets.
+    """
+
+    PER_FRAME = 4
+    BURST_S = 2.0
+
+    def __init__(self, fps: float) -> None:
+        self._rate = fps * self.PER_FRAME + 30  # a second
+        self._left = self._rate * self.BURST_S
+        self._last = 0.0  # s
+
+    def take(self, now: float) -> bool:
+        """Take one message at time `now` (s); return whether it is still within bounds."""
+        self._left = min(self._left + (now - self._last) * self._rate, self._rate * self.BURST_S) - 1
+        self._last = now
+        return self._left >= 0

@@ -1,0 +1,260 @@
+"""The ledger: every frame that was sent to a client ends in exactly one state.
+
+    state    | meaning
+    ---------|------------------------------------------------------------------------------
+    scored   | a coordinate came back for it; its latency is known, and its error where the truth is
+    missed   | the client looked at it and found no ball
+    skipped  | the client received it and passed over it to stay current
+    lost     | nothing was said of it before the deadline or the end
+
+Three figures are kept for the scored ones, each a `Distribution`:
+
+    error       px   the coordinate against the truth of the very frame that it was found in
+    latency     ms   from the frame's being drawn to its coordinate's arrival, on the server's monotonic clock
+    live error  px   the coordinate against where the ball is when it arrives; what a robot would feel
+
+This module knows no clock, no file and no network: times are handed in, in seconds of any monotonic clock.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from ball_track import Point
+from protocol.matching import MODULUS, Matcher
+from protocol.messages import Found, Message, Missed, Restarted, Skipped
+from scoring.distribution import Distribution
+
+DEADLINE_S = 10.0  # a frame that nothing was said of for so long is lost
+
+Report = tuple[Found | Missed | Skipped, float]  # what the client says, and when (s)
+
+
+class State(StrEnum):
+    """What became of a frame; OPEN ones are on their way."""
+
+    OPEN = "open"
+    SCORED = "scored"
+    MISSED = "missed"
+    SKIPPED = "skipped"
+    LOST = "lost"
+
+
+@dataclass(slots=True)
+class Frame:
+    """One frame as it was sent to one client, and what came of it.
+
+    k: its number; pts: ticks of 1 / 90000 s; drawn: s; truth: the ball's centre, px, None where it is unknown:
+    then a coordinate has a latency and no error; reported: the pts that the client calls it by, ticks; found:
+    where the client found the ball, px.
+    """
+
+    k: int
+    pts: int
+    drawn: float
+    truth: Point | None
+    state: State = State.OPEN
+    reported: int | None = None
+    found: Point | None = None
+    error_px: float | None = None
+    latency_ms: float | None = None
+    live_error_px: float | None = None
+
+
+class Score:
+    """Counts and figures, of one client or of all of them.
+
+    frames: how many ended in each state, and how many were `sent`. Reports that named no frame are
+    `unmatched`, those for a frame that has its state already `repeated`; messages that were none are
+    `rejected`; `restarts` counts the deaths of process_a.
+    """
+
+    COUNTS = ("sent", State.SCORED, State.MISSED, State.SKIPPED, State.LOST, "unmatched")
+
+    def __init__(self) -> None:
+        self.frames: Counter[str] = Counter()
+        self.rejected = 0
+        self.repeated = 0
+        self.restarts = 0
+        self.error_px = Distribution()
+        self.latency_ms = Distribution()
+        self.live_error_px = Distribution()
+        self.first = math.inf  # s: when the first frame was drawn
+        self.last = -math.inf  # s: when the last one was
+
+    def merge(self, other: "Score") -> None:
+        """Add another client's counts and figures to these."""
+        self.frames.update(other.frames)
+        self.rejected += other.rejected
+        self.repeated += other.repeated
+        self.restarts += other.restarts
+        self.error_px.merge(other.error_px)
+        self.latency_ms.merge(other.latency_ms)
+        self.live_error_px.merge(other.live_error_px)
+        self.first, self.last = min(self.first, other.first), max(self.last, other.last)
+
+    @property
+    def duration_s(self) -> float:
+        """Return the time from the first frame to the last, in s."""
+        return max(0.0, self.last - self.first)
+
+    def summary(self) -> dict[str, Any]:
+        """Return everything as plain numbers, unrounded; the keys are those of summary.json."""
+        sent, seconds = self.frames["sent"], self.duration_s
+        return {
+            "frames": {name: self.frames[name] for name in map(str, self.COUNTS)},
+            "error_px": self.error_px.summary(),
+            "latency_ms": self.latency_ms.summary(),
+            "live_error_px": self.live_error_px.summary(),
+            "fps": (sent - 1) / seconds if sent > 1 and seconds else 0.0,
+            "duration_s": seconds,
+            "rejected": self.rejected,
+            "repeated": self.repeated,
+            "restarts": self.restarts,
+        }
+
+
+class Ledger:
+    """The account of one client's frames.
+
+    A frame stays open until a report settles it; it leaves the ledger, in order, once the deadline has
+    passed, open ones as lost. So memory holds the frames of the last ten seconds and no more.
+
+    Args:
+        where: the ball's true centre (px) at a time (s), None if unknown, for the live error.
+        on_left: called with each frame that leaves, its state final.
+    """
+
+    def __init__(
+        self, where: Callable[[float], Point | None], on_left: Callable[[Frame], None] = lambda _: None
+    ) -> None:
+        self.score = Score()
+        self.end: str | None = None  # why it was closed
+        self._where = where
+        self._on_left = on_left
+        self._frames: dict[int, Frame] = {}  # by pts modulo 2^32, oldest first
+        self._matcher: Matcher[Report, Frame] = Matcher()
+        self._last_but_one = -math.inf  # s: when the frame before the newest was drawn
+        self._answered = math.inf  # s: when the newest frame was drawn that has got its state by a report
+        self._quickest = math.inf  # s from a frame's being drawn to its report
+
+    @property
+    def behind(self) -> float:
+        """Return by how much (s) answers are late, at least: 0 for a client that has never answered.
+
+        That is the time from the newest frame that is answered to the last one but one, less what the quickest
+        answer took. The newest does not count: some clients hold a frame back until the next one begins.
+        """
+        return max(0.0, self._last_but_one - self._answered - self._quickest)
+
+    @property
+    def strays(self) -> int:
+        """Return how many reports in a row, up to now, speak of no frame that was sent."""
+        return self._matcher.strays
+
+    @property
+    def open(self) -> int:
+        """Return how many frames are still on their way."""
+        frames = self.score.frames
+        return frames["sent"] - sum(frames[state] for state in State)
+
+    def sent(self, frame: Frame) -> None:
+        """Enter a frame that is being sent; those past the deadline leave."""
+        while self._frames:
+            key, oldest = next(iter(self._frames.items()))
+            if oldest.drawn > frame.drawn - DEADLINE_S:
+                break
+            del self._frames[key]
+            self._leave(oldest)
+        self._frames[frame.pts % MODULUS] = frame
+        self.score.frames["sent"] += 1
+        self.score.first = min(self.score.first, frame.drawn)
+        self._last_but_one, self.score.last = self.score.last, frame.drawn
+
+    def report(self, message: Message, now: float) -> list[Frame]:
+        """Enter what the client says at time `now` (s).
+
+        Returns:
+            The frames that got their state by it: usually one; none while it is not certain which frames the
+            reports speak of; and all those that waited so far as soon as it is.
+
+        Raises:
+            ValueError: it is no message of a client's.
+        """
+        if isinstance(message, Found | Missed | Skipped):
+            return self._settle(self._matcher.match(message.pts, (message, now), self._frames))
+        if isinstance(message, Restarted):
+            self.score.restarts += 1
+            return []
+        raise ValueError(f"a client does not say {type(message).__name__}")
+
+    def reject(self) -> None:
+        """Count a message that was none."""
+        self.score.rejected += 1
+
+    def close(self, end: str) -> None:
+        """Close the account for the reason `end`: what is still open is lost.
+
+        Reports of which it is not certain by now what they speak of are unmatched.
+        """
+        if self.end is not None:
+            return
+        self._settle(self._matcher.close())
+        for frame in self._frames.values():
+            self._leave(frame)
+        self._frames.clear()
+        self.end = end
+
+    def _settle(self, reports: Iterable[tuple[Report, Frame | None]]) -> list[Frame]:
+        """Enter reports of which it is known what they speak of; return the frames that got their state by it."""
+        settled = []
+        for (message, now), frame in reports:
+            if frame is None:
+                self.score.frames["unmatched"] += 1
+            elif frame.state is not State.OPEN:
+                self.score.repeated += 1
+            else:
+                self._account(frame, message, now)
+                settled.append(frame)
+        return settled
+
+    def _account(self, frame: Frame, message: Found | Missed | Skipped, now: float) -> None:
+        """Give a frame its state, and its figures where it has any."""
+        frame.reported = message.pts
+        self._answered = max(self._answered, frame.drawn) if math.isfinite(self._answered) else frame.drawn
+        self._quickest = min(self._quickest, now - frame.drawn)
+        match message:
+            case Missed():
+                frame.state = State.MISSED
+            case Skipped():
+                frame.state = State.SKIPPED
+            case Found(_, x, y):
+                frame.state = State.SCORED
+                frame.found = Point(x, y)
+                frame.latency_ms = (now - frame.drawn) * 1000
+                self.score.latency_ms.add(frame.latency_ms)
+                if frame.truth is not None:
+                    frame.error_px = math.dist(frame.found, frame.truth)
+                    self.score.error_px.add(frame.error_px)
+                truth_now = self._where(now)
+                if truth_now is not None:
+                    frame.live_error_px = math.dist(frame.found, truth_now)
+                    self.score.live_error_px.add(frame.live_error_px)
+        self.score.frames[frame.state] += 1
+
+    def _leave(self, frame: Frame) -> None:
+        if frame.state is State.OPEN:
+            frame.state = State.LOST
+            self.score.frames[State.LOST] += 1
+        self._on_left(frame)
+
+
+def total(scores: Iterable[Score]) -> Score:
+    """Return the counts and figures of all clients together."""
+    together = Score()
+    for score in scores:
+        together.merge(score)
+    return together

@@ -1,0 +1,88 @@
+"""Watching a program over HTTP: whether it lives, whether it is of use, and how it is doing.
+
+    /healthz   200 as long as the event loop turns
+    /readyz    200 while the program can do what it is for, 503 before and after
+    /metrics   counts and figures, as Prometheus reads them
+
+Counts are read from where the program keeps them anyway, at the moment when somebody asks. Figures are counted
+in fixed buckets as they come, a microsecond each: buckets of several servers can be added up, quantiles
+cannot. No label names a client: whoever dials in a loop would make the server's memory grow.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Histogram, Metric, ProcessCollector
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from scoring.ledger import Frame, Score, State
+
+ERROR_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)  # px
+LATENCY_BUCKETS = (0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 10)  # s
+ENCODE_BUCKETS = (0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.05, 0.1)  # s
+
+END_STATES = tuple(state for state in State if state is not State.OPEN)
+
+
+# --- What is told --------------------------------------------------------------------------------
+
+
+class ServerMetrics(Collector):
+    """What a server tells.
+
+    Args:
+        scores: returns one score for each client that is connected, and those of all that have left.
+        clients: returns how many are connected.
+    """
+
+    def __init__(self, scores: Callable[[], Iterable[Score]], clients: Callable[[], int]) -> None:
+        self._scores = scores
+        self._clients = clients
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+        self._error = self._histogram("ball_error_pixels", "Coordinate against the truth of its frame", ERROR_BUCKETS)
+        self._live_error = self._histogram(
+            "ball_live_error_pixels", "Coordinate against where the ball is when it arrives", ERROR_BUCKETS
+        )
+        self._latency = self._histogram(
+            "ball_latency_seconds", "From a frame's being drawn to its coordinate's arrival", LATENCY_BUCKETS
+        )
+        self._encode = self._histogram("ball_encode_seconds", "Encoding of one frame for all clients", ENCODE_BUCKETS)
+
+    def _histogram(self, name: str, meaning: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(name, meaning, buckets=buckets, registry=self.registry)
+
+    def on_scored(self, frame: Frame) -> None:
+        """Count the figures of a frame that was scored."""
+        if frame.error_px is not None:
+            self._error.observe(frame.error_px)
+        if frame.live_error_px is not None:
+            self._live_error.observe(frame.live_error_px)
+        if frame.latency_ms is not None:
+            self._latency.observe(frame.latency_ms / 1000)
+
+    def on_encoded(self, seconds: float) -> None:
+        """Count how long it took to encode a frame."""
+        self._encode.observe(seconds)
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the counts as of now."""
+        frames: Counter[str] = Counter()
+        rejected = repeated = restarts = 0
+        for score in self._scores():
+            frames.update(score.frames)
+            rejected += score.rejected
+            repeated += score.repeated
+            restarts += score.restarts
+        yield GaugeMetricFamily("ball_clients", "Clients connected", self._clients())
+        yield CounterMetricFamily("ball_frames_sent", "Frames sent to clients", frames["sent"])
+        became = CounterMetricFamily("ball_frames", "Frames, by what became of them", labels=["state"])
+        for state in END_STATES:
+            became.add_metric([state], frames[state])
+        yield became
+        yield CounterMetricFamily("ball_reports_unmatched", "Reports that named no frame", frames["unmatched"])
+        yield CounterMetricFamily("ball_reports_repeated", "Reports for a frame that had its state", repeated)
+        yield CounterMetricFamily("ball_messages_rejected", "Messages that were none", rejected)
+        yield CounterMetricFamily("ball_process_a_restarts", "Deaths of process_a that clients told of", restarts)

@@ -1,0 +1,154 @@
+"""What the server prints: coordinates as they arrive, running figures, the table at the end.
+
+live    a panel with the newest coordinates and the running figures; where stdout is a terminal
+second  one line a second; where it is a pipe or a container's log
+every   one line for each coordinate
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from scoring.ledger import Frame, Score, State
+
+MODES = ("auto", "live", "second", "every")
+REFRESH_S = {"live": 0.25, "second": 1.0}
+NEWEST = 8  # coordinates that the panel shows, where there is room for them
+PANEL_LINES = 20  # of the panel, besides the coordinates; rich cuts off what does not fit
+
+FIGURES = (("error", "error_px", "px"), ("latency", "latency_ms", "ms"), ("live error", "live_error_px", "px"))
+
+
+class Terminal:
+    """Prints one run of the server.
+
+    Args:
+        mode: one of MODES; auto chooses by what stdout is.
+        score: returns the counts and figures of all clients together, as of now.
+    """
+
+    def __init__(self, mode: str, score: Callable[[], Score]) -> None:
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._mode = mode if mode != "auto" else "live" if self._console.is_terminal else "second"
+        self._score = score
+        self._newest: deque[tuple[int, Frame]] = deque(maxlen=NEWEST)
+        self._arrived = asyncio.Event()  # a coordinate, since it was last cleared
+        self._live: Live | None = None
+
+    def say(self, text: str) -> None:
+        """Print a line of plain text."""
+        self._console.print(Text(text))
+
+    def coordinate(self, client: int, frame: Frame) -> None:
+        """Take note of a frame that was scored."""
+        self._newest.append((client, frame))
+        self._arrived.set()
+        if self._mode == "every":
+            self._console.print(Text(describe(client, frame)))
+
+    async def run(self) -> None:
+        """Keep printing until cancelled."""
+        if self._mode not in REFRESH_S:
+            return
+        if self._mode == "live":
+            # refreshed from here, not from rich's own thread: the thread would take the GIL in mid-frame
+            self._live = Live(console=self._console, auto_refresh=False)
+            self._live.start()
+        try:
+            while True:
+                await asyncio.sleep(REFRESH_S[self._mode])
+                # the panel takes 10 ms of the event loop: the pause behind a coordinate is the time for it
+                self._arrived.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(REFRESH_S[self._mode]):
+                        await self._arrived.wait()
+                self._refresh()
+        finally:
+            if self._live is not None:
+                self._refresh()
+                self._live.stop()
+                self._live = None
+
+    def _refresh(self) -> None:
+        score = self._score()
+        if self._live is not None:
+            self._live.update(Group(self._newest_table(), *summary_tables(score.summary())), refresh=True)
+        elif score.frames["sent"]:
+            last = describe(*self._newest[-1]) if self._newest else "no coordinate yet"
+            self._console.print(Text(f"{counts(score)} | {last}"))
+
+    def _newest_table(self) -> Table:
+        table = Table(title="newest coordinates", title_justify="left")
+        for heading in ("client", "k", "x", "y", "true x", "true y", "error px", "latency ms"):
+            table.add_column(heading, justify="right", min_width=7)
+        rows = max(1, min(NEWEST, self._console.height - PANEL_LINES))
+        for client, frame in list(self._newest)[-rows:]:
+            assert frame.found is not None
+            numbers = (*frame.found, *(frame.truth or (None, None)), frame.error_px, frame.latency_ms)
+            table.add_row(str(client), str(frame.k), *(format_number(number) for number in numbers))
+        return table
+
+    def summary(self, title: str, summary: dict[str, Any]) -> None:
+        """Print the table of what came of the frames."""
+        self._console.print(Text(f"\n{title}"))
+        self._console.print(*summary_tables(summary))
+
+
+def describe(client: int, frame: Frame) -> str:
+    """Return a scored frame as one line."""
+    assert frame.found is not None
+    true_x, true_y = frame.truth or (None, None)
+    return (
+        f"client {client}  k {frame.k}  x {frame.found.x:.3f}  y {frame.found.y:.3f}"
+        f"  true x {format_number(true_x)}  true y {format_number(true_y)}"
+        f"  error {format_number(frame.error_px)} px  latency {format_number(frame.latency_ms)} ms"
+    )
+
+
+def counts(score: Score) -> str:
+    """Return the counts of frames as one line."""
+    names = ("sent", State.SCORED, State.MISSED, State.SKIPPED, State.LOST)
+    judged = bool(score.error_px.count) or not score.frames[State.SCORED]
+    return "  ".join(f"{name_of(name, judged)} {score.frames[name]}" for name in names)
+
+
+def name_of(state: str, judged: bool) -> str:
+    """Return what a state is called: where no truth is known to judge by, scored frames are just found."""
+    return "found" if state == State.SCORED and not judged else state
+
+
+def format_number(number: float | None) -> str:
+    """Return a number for reading; a dash for one that is not known."""
+    return "-" if number is None else f"{number:.3f}"
+
+
+def summary_tables(summary: dict[str, Any]) -> tuple[Table, Table]:
+    """Return a summary as tables: what became of the frames, and the three figures."""
+    frames = summary["frames"]
+    states = [str(state) for state in State if state is not State.OPEN]
+    judged = summary["error_px"] is not None or not frames[State.SCORED]
+    names = [name_of(state, judged) for state in states]
+    title = "frames sent = " + " + ".join(names)
+    became = Table(title=title if judged else f"{title}; no truth is known, so no error", title_justify="left")
+    for name in ("sent", *names, "unmatched", "rejected"):
+        became.add_column(name, justify="right")
+    became.add_row(
+        str(frames["sent"]), *(str(frames[s]) for s in states), str(frames["unmatched"]), str(summary["rejected"])
+    )
+    figures = Table(title=f"{summary['duration_s']:.1f} s, {summary['fps']:.2f} frames a second", title_justify="left")
+    figures.add_column("")
+    for name in ("mean", "p50", "p95", "p99", "max"):
+        figures.add_column(name, justify="right", min_width=7)
+    for name, key, unit in FIGURES:
+        values = summary[key] or {}
+        figures.add_row(
+            f"{name}, {unit}", *(format_number(values.get(q)) for q in ("mean", "p50", "p95", "p99", "max"))
+        )
+    return became, figures

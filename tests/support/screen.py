@@ -1,0 +1,93 @@
+"""A screen of our own, on a machine that has none: Xvfb, from Debian's package of that name."""
+
+import mmap
+import os
+import shutil
+import struct
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ball_track import Image
+from support.programs import PATIENCE
+
+needs_screen = pytest.mark.skipif(
+    not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="needs Debian's packages xvfb and xdotool"
+)
+
+WIDTH, HEIGHT = 800, 600
+
+
+class Screen:
+    """A virtual screen.
+
+    Args:
+        display: what DISPLAY has to say.
+        frame_buffer: the file that it is drawn in.
+    """
+
+    def __init__(self, display: str, frame_buffer: Path) -> None:
+        self.display = display
+        self._frame_buffer = frame_buffer
+
+    def picture(self) -> Image:
+        """Return what is on the screen, (H, W, 3) uint8 BGR, but not in the middle of its being drawn."""
+        before, picture = self._read(), self._read()
+        while not np.array_equal(before, picture):
+            before, picture = picture, self._read()
+        return picture
+
+    def _read(self) -> Image:
+        """Return what the frame buffer holds, (H, W, 3) uint8 BGR.
+
+        Source: XWDFile.h of X11: a header of big-endian 32-bit words, the colours, then the rows.
+        """
+        with self._frame_buffer.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as memory:
+            header = struct.unpack(">25I", memory[:100])
+            start, height, row, colors = header[0] + 12 * header[19], header[5], header[12], header[19]
+            assert colors <= 256
+            pixels = np.frombuffer(memory[start : start + height * row], np.uint8)
+        return pixels.reshape(height, row // 4, 4)[:, : header[4], :3].copy()
+
+    def xdotool(self, *args: str) -> str:
+        """Do something as a person would, with xdotool, and return what it says."""
+        environment = {**os.environ, "DISPLAY": self.display}
+        return subprocess.run(
+            ["xdotool", *args], env=environment, check=True, capture_output=True, text=True, timeout=PATIENCE
+        ).stdout.strip()
+
+
+@contextmanager
+def run_screen() -> Iterator[Screen]:
+    """Run a virtual screen for the length of a block."""
+    with tempfile.TemporaryDirectory() as folder:
+        reading, writing = os.pipe()
+        # without -noreset it would start anew whenever its last client has left
+        server = subprocess.Popen(
+            ["Xvfb", "-displayfd", str(writing), "-screen", "0", f"{WIDTH}x{HEIGHT}x24", "-nolisten", "tcp", "-noreset",
+             "-fbdir", folder],
+            pass_fds=[writing], stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(writing)
+        try:
+            with os.fdopen(reading) as pipe:
+                number = pipe.readline().strip()
+            assert number, "Xvfb did not start"
+            yield Screen(f":{number}", Path(folder, "Xvfb_screen0"))
+        finally:
+            server.terminate()
+            server.wait(PATIENCE)
+
+
+def wait_until(condition: Callable[[], bool], what: str | Callable[[], str]) -> None:
+    """Wait until a condition holds that nothing tells of, such as what is on a screen."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"never: {what() if callable(what) else what}"
+        time.sleep(0.05)

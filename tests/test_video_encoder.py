@@ -1,0 +1,219 @@
+"""video_encoder.py: one encode for all, and a decoder that joins anywhere decodes everything from its key frame on."""
+
+import asyncio
+import math
+
+import av
+import numpy as np
+import pytest
+from av.video.codeccontext import VideoCodecContext
+
+from ball_track import Image, Scene, find
+from film import video_encoder as encoder
+from film.drawn import Film
+from film.video_encoder import (
+    CODECS,
+    DEFAULT_BITRATE,
+    KEPT,
+    KEY_FRAME_INTERVAL,
+    Encoded,
+    SharedEncoder,
+    create_codec,
+    encode,
+)
+from support.reel import Reel, image_of
+from transport.receiver import is_key_frame
+
+SCENE = Scene(320, 240, fps=30)
+DEADLINE = 30.0  # s
+
+
+def create_decoder(codec: str) -> VideoCodecContext:
+    """Return a decoder that gives each frame at once."""
+    decoder = av.CodecContext.create(codec, "r")
+    assert isinstance(decoder, VideoCodecContext)
+    decoder.thread_count = 1
+    decoder.flags |= av.codec.context.Flags.low_delay
+    return decoder
+
+
+def decode(decoder: VideoCodecContext, data: bytes) -> list[Image]:
+    """Return the images that come of one encoded frame."""
+    frames = decoder.decode(av.Packet(data))
+    return [np.asarray(frame.to_ndarray(format="yuv420p"), np.uint8) for frame in frames]
+
+
+async def collect(shared: SharedEncoder, count: int, after: int = -1) -> list[Encoded]:
+    """Return so many frames, as one client gets them."""
+    frames = []
+    async with asyncio.timeout(DEADLINE):
+        for _ in range(count):
+            frames.append(await shared.next(after))
+            after = frames[-1].number
+    return frames
+
+
+@pytest.fixture(params=CODECS)
+def codec(request: pytest.FixtureRequest) -> str:
+    """Return the name of each codec in turn."""
+    return str(request.param)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (642, 482), (1280, 720)])
+def test_encode_makes_one_decodable_frame_of_each_image(codec: str, size: tuple[int, int]) -> None:
+    """No frame is kept back or left out, and each shows the ball where it was in that very image."""
+    scene = Scene(*size, radius=20)
+    coder, decoder = create_codec(codec, *size, scene.fps, 2_000_000), create_decoder(codec)
+    seen: list[Image] = []
+    for k in range(20):
+        data = encode(coder, k, image_of(scene, k), key=k == 0)
+        assert data
+        seen += decode(decoder, data)
+        assert len(seen) >= k  # ffmpeg's H.264 decoder may keep one
+    for k, image in enumerate(seen):
+        point = find(image)
+        assert point is not None
+        assert math.dist(point, scene.position(k)) < 1
+
+
+def test_encode_makes_key_frames_only_when_asked(codec: str) -> None:
+    """Over hundreds of frames the key frames are those that were to be ones."""
+    coder = create_codec(codec, 64, 64, 30, DEFAULT_BITRATE)
+    scene = Scene(64, 64, radius=10, speed=100)
+    keys = [k for k in range(400) if is_key_frame(codec.upper(), encode(coder, k, image_of(scene, k), k in (0, 150)))]
+    assert keys == [0, 150]
+
+
+@pytest.mark.parametrize("fps", [1, 23.976, 29.97, 30, 240])
+def test_create_codec_takes_every_rate(codec: str, fps: float) -> None:
+    """Frame rates that are no whole numbers are rates as well."""
+    coder = create_codec(codec, 64, 64, fps, DEFAULT_BITRATE)
+    assert float(coder.framerate) == pytest.approx(fps, rel=1e-4)
+    assert encode(coder, 0, image_of(Scene(64, 64, radius=10, speed=0), 0), key=True)
+
+
+async def test_next_gives_everything_from_a_key_frame_on(codec: str) -> None:
+    """The first frame is a key frame, none is left out, and a decoder decodes them all."""
+    shared = SharedEncoder(Reel(SCENE), codec, DEFAULT_BITRATE)
+    frames = await collect(shared, 40)
+    await shared.close()
+    assert [frame.number for frame in frames] == list(range(40))
+    assert [frame.shot.k for frame in frames] == list(range(40))
+    assert [frame.key for frame in frames] == [True] + [False] * 39
+    decoder = create_decoder(codec)
+    assert sum(len(decode(decoder, frame.data)) for frame in frames) >= 39
+
+
+async def test_next_gives_one_who_joins_a_key_frame(codec: str) -> None:
+    """One who comes later begins with a key frame; one who is there already goes on without a gap."""
+    shared = SharedEncoder(Reel(SCENE), codec, DEFAULT_BITRATE)
+    before = await collect(shared, 20)
+    old, new = await asyncio.gather(collect(shared, 30, before[-1].number), collect(shared, 20))
+    await shared.close()
+    assert [frame.number for frame in old] == list(range(20, 50))
+    assert new[0].key
+    assert new[0].number >= 20
+    assert [frame.number for frame in new] == list(range(new[0].number, new[0].number + 20))
+    decoder = create_decoder(codec)
+    seen = [image for frame in new for image in decode(decoder, frame.data)]
+    assert len(seen) >= 19
+    point = find(seen[0])
+    truth = new[0].shot.truth
+    assert point is not None
+    assert truth is not None
+    assert math.dist(point, truth) < 1
+
+
+async def test_key_frames_keep_their_distance() -> None:
+    """However often one is asked for there are at most five a second; one that was asked for does come."""
+    shared = SharedEncoder(Reel(SCENE), "vp8", DEFAULT_BITRATE)
+    keys, after = [], -1
+    for _ in range(100):
+        shared.ask_for_key_frame()
+        frame = await shared.next(after)
+        after = frame.number
+        keys += [frame.shot.drawn] * frame.key
+    await shared.close()
+    pauses = np.diff(keys)
+    assert pauses.min() >= KEY_FRAME_INTERVAL - 1e-9
+    assert pauses.max() <= KEY_FRAME_INTERVAL + 1.5 / SCENE.fps
+
+
+async def test_next_lets_one_who_falls_behind_go_on_at_a_key_frame() -> None:
+    """A frame that is not kept any more cannot be made up for: the next one is a key frame."""
+    shared = SharedEncoder(Reel(SCENE), "vp8", DEFAULT_BITRATE)
+    frames = await collect(shared, 20)
+    for behind in range(1, KEPT + 1):
+        assert (await shared.next(frames[-1 - behind].number)) is frames[-behind]
+    fast, slow = await asyncio.gather(collect(shared, 10, 19), collect(shared, 3, 19 - KEPT - 1))
+    await shared.close()
+    assert [frame.number for frame in fast] == list(range(20, 30))
+    assert slow[0].key
+    assert slow[0].number >= 20
+
+
+async def test_next_gives_one_who_begins_anew_the_newest_key_frame() -> None:
+    """One who was kept waiting goes on at a key frame that it has not had, though what it lacks is still there."""
+    shared = SharedEncoder(Reel(SCENE), "vp8", DEFAULT_BITRATE)
+    frames = await collect(shared, 20)
+    first = await shared.next(frames[-2].number, anew=True)
+    again = await shared.next(first.number, anew=True)
+    await shared.close()
+    assert first.key
+    assert again.key
+    assert frames[-1].number < first.number < again.number
+
+
+async def test_next_encodes_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any number of clients get the very same frames, each encoded once."""
+    encoded = []
+
+    def counted(codec: VideoCodecContext, k: int, image: Image, key: bool) -> bytes:
+        encoded.append(k)
+        return encode(codec, k, image, key)
+
+    monkeypatch.setattr(encoder, "encode", counted)
+    shared = SharedEncoder(Reel(SCENE), "vp8", DEFAULT_BITRATE)
+    clients = await asyncio.gather(*(collect(shared, 30) for _ in range(5)))
+    await shared.close()
+    assert encoded == list(range(30))
+    for frames in clients:
+        assert all(one is other for one, other in zip(frames, clients[0], strict=True))
+
+
+async def test_next_may_be_cancelled_without_the_others() -> None:
+    """A client that leaves while it waits takes nothing from the ones that stay, nor from one that comes."""
+    shared = SharedEncoder(Reel(SCENE), "vp8", DEFAULT_BITRATE)
+    await collect(shared, 5)
+    staying = asyncio.create_task(collect(shared, 20, 4))
+    for _ in range(10):
+        leaving = asyncio.create_task(shared.next(4))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.wait([leaving])
+    assert [frame.number for frame in await staying] == list(range(5, 25))
+    assert (await collect(shared, 1))[0].key
+    await shared.close()
+
+
+async def test_close_ends_the_encode_that_is_under_way() -> None:
+    """Closed in the middle, and twice, it waits for nobody and leaves no thread behind."""
+    slow = Film(Scene(64, 64, fps=1, radius=10, speed=10))
+    shared = SharedEncoder(slow, "vp8", DEFAULT_BITRATE)
+    await collect(shared, 1)
+    waiting = asyncio.create_task(shared.next(0))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    async with asyncio.timeout(DEADLINE):
+        await shared.close()
+        await asyncio.wait([waiting])
+    assert waiting.cancelled()
+    await shared.close()
+    assert not any(thread.is_alive() for thread in shared._thread._threads)
+
+
+async def test_close_before_anything_is_harmless() -> None:
+    """One that never encoded a frame can be closed, too."""
+    shared = SharedEncoder(Reel(SCENE), "h264", DEFAULT_BITRATE)
+    await shared.close()
+    await shared.close()

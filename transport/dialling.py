@@ -1,0 +1,121 @@
+"""Finding a server, and holding one session with it after the other."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+
+from aiortc.contrib.signaling import TcpSocketSignaling
+
+from common.sessions import End, PeerError, SlowPeerError
+from common.waiting import unless
+from transport.datachannel import ChannelAnswer
+from transport.link import Link, OnFrame, OnMessage, OnSkipped
+from transport.media import MediaAnswer
+from transport.signaling import close_signaling
+from transport.tcp import TcpAnswer
+
+logger = logging.getLogger(__name__)
+
+RETRY_FIRST, RETRY_MAX = 0.1, 1.0  # s between two attempts to dial; doubled each time
+ATTEMPT_TIMEOUT = 2.0  # s for one of them: an address that nobody has any more does not answer at all
+
+
+async def dial(host: str, port: int, wait: float) -> TcpSocketSignaling:
+    """Connect to a server's signaling port, again and again with a growing pause.
+
+    Args:
+        host, port: where the server listens.
+        wait: s after which to give up.
+
+    Returns:
+        The signaling, connected.
+
+    Raises:
+        PeerError: there was no server in time; the text says why.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait
+    for pause in backoff():
+        signaling = TcpSocketSignaling(host, port)
+        try:
+            async with asyncio.timeout_at(min(deadline, loop.time() + ATTEMPT_TIMEOUT)):
+                await signaling._connect(False)  # what receive() does first; here its refusal can be told
+            return signaling
+        except OSError as error:  # TimeoutError is one, and says nothing
+            reason = error.strerror or str(error) or "no answer"
+            logger.info("no server at %s:%s yet: %s", host, port, reason)
+        if loop.time() + pause > deadline:
+            break
+        await asyncio.sleep(pause)
+    raise PeerError(f"no server at {host}:{port} within {round(wait, 1):g} s: {reason}")
+
+
+def backoff() -> Iterator[float]:
+    """Return the pauses (s) between attempts, without end: doubled each time, up to RETRY_MAX."""
+    pause = RETRY_FIRST
+    while True:
+        yield pause
+        pause = min(2 * pause, RETRY_MAX)
+
+
+async def keep_dialling(
+    host: str,
+    port: int,
+    wait: float,
+    stop: asyncio.Event,
+    attend: Callable[[TcpSocketSignaling], Awaitable[tuple[bool, End]]],
+) -> None:
+    """Hold one session after the other until a normal end.
+
+    Args:
+        host, port: where the server listens.
+        wait: s to wait for it each time.
+        stop: is set when no further session is wanted.
+        attend: holds one session, until one side ends it; returns whether the peers met, and why it ended.
+
+    Raises:
+        PeerError: there was no server for too long, or it does not keep to the protocol.
+    """
+    loop = asyncio.get_running_loop()
+    pauses, deadline = backoff(), loop.time() + wait
+    while not stop.is_set():
+        signaling = await unless(stop, dial(host, port, max(0, deadline - loop.time())))
+        if signaling is None:
+            return
+        met = False
+        try:
+            met, end = await attend(signaling)
+        except SlowPeerError as error:
+            logger.warning("%s", error)
+            end = End.FAILED
+        finally:
+            await close_signaling(signaling)
+        if end in {End.BYE, End.STOPPED}:
+            return
+        if met:
+            pauses, deadline = backoff(), loop.time() + wait
+        logger.warning("session ended: %s; dialling again", end)
+        await unless(stop, asyncio.sleep(next(pauses)))
+
+
+def create_answer(
+    transport: str,
+    signaling: TcpSocketSignaling,
+    on_message: OnMessage,
+    on_frame: OnFrame,
+    on_skipped: OnSkipped,
+    stun: str | None,
+    jitter_buffer: str,
+) -> Link:
+    """Return the client's end of what the server offers; the arguments are those of the three classes.
+
+    Args:
+        transport: "media", "datachannel" or "tcp".
+    """
+    match transport:
+        case "datachannel":
+            return ChannelAnswer(signaling, on_message, stun, on_frame, on_skipped)
+        case "tcp":
+            return TcpAnswer(signaling, on_message, on_frame, on_skipped)
+        case _:
+            return MediaAnswer(signaling, on_message, stun, on_frame, jitter_buffer)

@@ -1,0 +1,141 @@
+"""Frames as a MediaStreamTrack: WebRTC video, with its codecs and its repairs."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from aiortc import MediaStreamTrack, RTCDataChannel, RTCRtpSender
+from aiortc.contrib.signaling import TcpSocketSignaling
+from aiortc.mediastreams import MediaStreamError
+from av import Packet, VideoFrame
+from av.frame import Frame
+
+from ball_track import Image
+from transport import receiver
+from transport.link import OnFrame, OnMessage
+from transport.webrtc import PeerAnswer, PeerOffer
+
+MIME_TYPES = {"vp8": "video/VP8", "h264": "video/H264"}
+
+
+class MediaOffer(PeerOffer):
+    """The server's end.
+
+    The first frame is asked of the track when the client's channel is open, so none is lost to the start.
+
+    Args:
+        track: where the frames come from.
+        codec: a key of MIME_TYPES.
+        on_picture_lost: called when the client cannot decode what it gets.
+    """
+
+    def __init__(
+        self,
+        signaling: TcpSocketSignaling,
+        on_message: OnMessage,
+        stun: str | None,
+        track: MediaStreamTrack,
+        codec: str,
+        on_picture_lost: Callable[[], None],
+    ) -> None:
+        super().__init__(signaling, on_message, stun)
+        self._track = _Gated(track, self._ready)
+        self._on_picture_lost = on_picture_lost
+        self._codec = codec
+
+    def _add_frames(self) -> None:
+        wanted = (MIME_TYPES[self._codec], "video/rtx")  # rtx: what is lost is sent again
+        transceiver = self._pc.addTransceiver(self._track, direction="sendonly")
+        transceiver.setCodecPreferences(
+            [codec for codec in RTCRtpSender.getCapabilities("video").codecs if codec.mimeType in wanted]
+        )
+        # aiortc tells a lost picture (PLI, FIR) to its own encoder only, by this method of the sender
+        tell_encoder = transceiver.sender._send_keyframe
+
+        def on_picture_lost() -> None:
+            tell_encoder()
+            self._on_picture_lost()
+
+        transceiver.sender._send_keyframe = on_picture_lost  # type: ignore[method-assign]  # on this one only
+
+
+class _Gated(MediaStreamTrack):
+    """A track that waits for an event before it asks another one for its first frame."""
+
+    kind = "video"
+
+    def __init__(self, track: MediaStreamTrack, gate: asyncio.Event) -> None:
+        super().__init__()
+        self._track = track
+        self._gate = gate
+
+    async def recv(self) -> "Frame | Packet[Any]":
+        """Wait for the gate and then for the frame."""
+        await self._gate.wait()
+        return await self._track.recv()
+
+
+class MediaAnswer(PeerAnswer):
+    """The client's end.
+
+    Args:
+        on_frame: called with each frame's pts (ticks) and planes; see `planes_of`.
+        jitter_buffer: "marker" releases a frame on its last packet, "stock" is aiortc's own.
+    """
+
+    transport = "media"
+
+    def __init__(
+        self,
+        signaling: TcpSocketSignaling,
+        on_message: OnMessage,
+        stun: str | None,
+        on_frame: OnFrame,
+        jitter_buffer: str,
+    ) -> None:
+        super().__init__(signaling, on_message, stun)
+        self._on_frame = on_frame
+        self._jitter_buffer = jitter_buffer
+        self._watching: asyncio.Task[None] | None = None
+
+    def _expect_frames(self) -> None:
+        @self._pc.on("track")
+        def on_track(track: MediaStreamTrack) -> None:
+            if track.kind != "video" or self._watching is not None:
+                return
+            if self._jitter_buffer == "marker":
+                receiver.install(next(each for each in self._pc.getReceivers() if each.track is track))
+            self._watching = asyncio.create_task(self._watch(track))
+
+    def _on_channel(self, channel: RTCDataChannel) -> None:
+        """Do nothing: frames come by the track."""
+
+    async def _watch(self, track: MediaStreamTrack) -> None:
+        """Hand on every frame as it comes: a track that is read late grows without limit."""
+        while True:
+            try:
+                frame = await track.recv()
+            except MediaStreamError:
+                return
+            assert isinstance(frame, VideoFrame)
+            assert frame.pts is not None
+            self._filmed.set()
+            self._on_frame(frame.pts, planes_of(frame))
+
+    async def close(self) -> None:
+        """End the session at once. Does nothing the second time."""
+        await super().close()
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
+
+
+def planes_of(frame: VideoFrame) -> tuple[Image, ...]:
+    """Return a frame's Y, U and V planes where they lie: (H, W), (H / 2, W / 2), (H / 2, W / 2) uint8."""
+    if frame.format.name not in ("yuv420p", "yuvj420p"):
+        frame = frame.reformat(format="yuv420p")
+    return tuple(
+        np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+        for plane in frame.planes
+    )

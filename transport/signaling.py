@@ -1,0 +1,87 @@
+"""What the two programs say to each other before there is a connection, and to end it.
+
+Signaling is aiortc's TcpSocketSignaling: one JSON object a line over TCP, the server offers, the client
+answers, {"type": "bye"} or the end of the connection ends the session. The built-in class listens for one
+peer and is then done; here each accepted connection gets one of its own, so that one port serves many.
+
+The signaling connection stays open for the whole session: a peer that is killed outright is noticed by it in
+milliseconds, by the media only after half a minute.
+"""
+
+import asyncio
+import contextlib
+import logging
+
+from aiortc import RTCSessionDescription
+from aiortc.contrib.signaling import BYE, TcpSocketSignaling
+
+from common.sessions import End, PeerError
+
+logger = logging.getLogger(__name__)
+
+
+class AcceptedSignaling(TcpSocketSignaling):
+    """TcpSocketSignaling over a connection that was accepted already."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super().__init__("", 0)  # where it would listen or dial
+        self.peer = format_address(writer.get_extra_info("peername"))
+        self._reader, self._writer = reader, writer
+
+
+def format_address(address: object) -> str:
+    """Return a socket's address as HOST:PORT."""
+    match address:
+        case (str(host), int(port), *_):
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        case _:
+            return "?:0"
+
+
+async def receive(signaling: TcpSocketSignaling) -> object:
+    """Return the next object that the peer signals; None at the end of the connection.
+
+    Raises:
+        PeerError: what came is no signaling message.
+    """
+    try:
+        return await signaling.receive()
+    except (ConnectionError, asyncio.IncompleteReadError):
+        return None
+    except (ValueError, KeyError, TypeError, AssertionError, AttributeError, IndexError, RecursionError):
+        raise PeerError("not a signaling message") from None
+    except asyncio.LimitOverrunError:
+        raise PeerError("signaling message longer than 64 KiB") from None
+
+
+async def receive_description(signaling: TcpSocketSignaling, kind: str) -> RTCSessionDescription | None:
+    """Return the offer or the answer, whichever `kind` says; None if the peer leaves instead.
+
+    Raises:
+        PeerError: something else came.
+    """
+    message = await receive(signaling)
+    if message is None or message is BYE:
+        return None
+    if not isinstance(message, RTCSessionDescription) or message.type != kind or not isinstance(message.sdp, str):
+        raise PeerError(f"not an {kind}")
+    return message
+
+
+async def close_signaling(signaling: TcpSocketSignaling) -> None:
+    """Say goodbye and close the connection; harmless if the peer is gone."""
+    with contextlib.suppress(OSError):
+        await signaling.close()
+
+
+# --- Holding -------------------------------------------------------------------------------------
+
+
+async def until_bye(signaling: TcpSocketSignaling) -> End:
+    """Read signaling until it ends; anything but a goodbye is of no interest any more."""
+    while True:
+        message = await receive(signaling)
+        if message is None:  # at its end, receive() returns None without suspending: never read on
+            return End.VANISHED
+        if message is BYE:
+            return End.BYE

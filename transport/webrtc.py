@@ -1,0 +1,233 @@
+"""What both ends of a WebRTC connection share."""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import re
+from abc import abstractmethod
+
+from aiortc import RTCConfiguration, RTCDataChannel, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc.contrib.signaling import TcpSocketSignaling
+from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
+from aiortc.rtcconfiguration import RTCBundlePolicy
+
+from common.sessions import End, PeerError
+from common.waiting import unless
+from protocol.messages import COORDINATES, COORDINATES_ID, SCORES, Ready, encode
+from transport.link import HANDSHAKE_TIMEOUT, MAX_BUFFERED, Link, OnMessage, receive_offer
+from transport.signaling import receive_description, until_bye
+
+logger = logging.getLogger(__name__)
+
+MAX_CHANNELS = 8  # that a client may open; it needs one
+APPLICATION = re.compile(r"^m=application .*?(?=^m=|\Z)", re.MULTILINE | re.DOTALL)  # the section of the channels
+DCMAP = re.compile(rf'^a=dcmap:(\d{{1,5}}) (?:[^\r\n]*;)?label="{COORDINATES}"', re.MULTILINE)
+MAX_STREAM = 65535  # RFC 8832, section 6: an SCTP stream's number is below it
+READY_INTERVAL = 0.1  # s between two messages that say that the channel is open
+
+
+class PeerLink(Link):
+    """What both ends of a WebRTC connection share.
+
+    Args:
+        stun: address of a STUN server, if any.
+    """
+
+    def __init__(self, signaling: TcpSocketSignaling, on_message: OnMessage, stun: str | None) -> None:
+        super().__init__(signaling, on_message)
+        self._pc = RTCPeerConnection(configuration(stun))
+        self._ready = asyncio.Event()  # the client's channel is open: both sides are set up
+        self._outgoing: RTCDataChannel | None = None
+
+    async def _until_ready(self) -> bool:
+        """Wait for the client's channel to open; return False if the peer leaves before that."""
+        return await unless(self._ready, self.until_end()) is None
+
+    def send(self, text: str) -> bool:
+        """Send a message, if the peer is there and reads what it gets; return whether it was sent."""
+        channel = self._outgoing
+        if channel is None or channel.readyState != "open" or channel.bufferedAmount >= MAX_BUFFERED:
+            return False
+        channel.send(text)
+        return True
+
+    async def _until_end(self) -> End:
+        return await until_end(self._pc, self.signaling)
+
+    async def close(self) -> None:
+        """End the session at once. Does nothing the second time."""
+        await self._pc.close()
+
+
+class PeerOffer(PeerLink):
+    """The server's end of a WebRTC connection.
+
+    The client's channel is open at the client's end when `open()` returns True: it has said something there, or
+    opened the channel itself. No frame may be sent before that, or the first reports would be lost.
+    """
+
+    @abstractmethod
+    def _add_frames(self) -> None:
+        """Put what the frames travel by into the connection, before it is offered."""
+
+    async def _shake_hands(self) -> bool:
+        self._add_frames()
+        # the offer has to have a channel in it, or the client could open none of its own
+        self._outgoing = self._pc.createDataChannel(SCORES, ordered=False, maxRetransmits=0)
+        coordinates = create_coordinates(self._pc, COORDINATES_ID)
+        numbers = itertools.count(1)
+
+        @coordinates.on("message")
+        def on_message(message: object) -> None:
+            self._ready.set()
+            self.on_message(message)
+
+        @self._pc.on("datachannel")
+        def on_datachannel(channel: RTCDataChannel) -> None:
+            if next(numbers) > MAX_CHANNELS:
+                self.expel()
+            elif channel.label == COORDINATES and not self._ready.is_set():
+                channel.on("message", self.on_message)
+                self._ready.set()
+
+        await self._pc.setLocalDescription(await self._pc.createOffer())
+        await self.signaling.send(with_channel(self._pc.localDescription, COORDINATES_ID))
+        answer = await receive_description(self.signaling, "answer")
+        if answer is None:
+            return False
+        await accept_description(self._pc, answer)
+        return await self._until_ready()
+
+
+class PeerAnswer(PeerLink):
+    """The client's end of a `PeerOffer`."""
+
+    transport: str  # a key of KINDS
+
+    def __init__(self, signaling: TcpSocketSignaling, on_message: OnMessage, stun: str | None) -> None:
+        super().__init__(signaling, on_message, stun)
+        self._filmed = asyncio.Event()  # a frame has come
+        self._announcing: asyncio.Task[None] | None = None
+
+    @abstractmethod
+    def _expect_frames(self) -> None:
+        """Get ready for what the frames travel by, before the offer is taken."""
+
+    @abstractmethod
+    def _on_channel(self, channel: RTCDataChannel) -> None:
+        """Take a channel of the server's, other than that of the scores."""
+
+    async def _shake_hands(self) -> bool:
+        self._expect_frames()
+
+        @self._pc.on("datachannel")
+        def on_datachannel(channel: RTCDataChannel) -> None:
+            if channel.label == SCORES:
+                channel.on("message", self.on_message)
+            else:
+                self._on_channel(channel)
+
+        offer = await receive_offer(self.signaling, self.transport)
+        if offer is None:
+            return False
+        await accept_description(self._pc, offer)
+        if self._pc.sctp is None:
+            raise PeerError("an offer without a data channel")
+        number = offered_channel(offer)
+        self._outgoing = create_coordinates(self._pc, number)
+        self._outgoing.on("open", self._ready.set)
+        await self._pc.setLocalDescription(await self._pc.createAnswer())
+        answer = self._pc.localDescription
+        await self.signaling.send(answer if number is None else with_channel(answer, number))
+        opened = await self._until_ready()
+        if opened and number is not None:
+            self._announcing = asyncio.create_task(self._announce())
+        return opened
+
+    async def _announce(self) -> None:
+        """Say that the channel is open until a frame comes of it: what says so can be lost."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HANDSHAKE_TIMEOUT):
+                while not self._filmed.is_set():
+                    self.send(encode(Ready()))
+                    await asyncio.sleep(READY_INTERVAL)
+
+    async def close(self) -> None:
+        """End the session at once. Does nothing the second time."""
+        if self._announcing is not None:
+            self._announcing.cancel()
+            await asyncio.wait([self._announcing])
+        await super().close()
+
+
+# --- The channel of the coordinates --------------------------------------------------------------
+
+
+def create_coordinates(pc: RTCPeerConnection, number: int | None) -> RTCDataChannel:
+    """Return the channel of the coordinates: on the stream of that number at both ends, or, if None, opened by DCEP.
+
+    A channel that is opened needs an acknowledgement, without which it takes nothing for a second or three, while
+    the other side thinks it open. One that was negotiated beforehand is open as soon as there is a connection.
+    """
+    if number is None:
+        return pc.createDataChannel(COORDINATES, ordered=False)  # each message stands for itself
+    return pc.createDataChannel(COORDINATES, ordered=False, negotiated=True, id=number)
+
+
+def with_channel(description: RTCSessionDescription, number: int) -> RTCSessionDescription:
+    """Return an offer or answer that says on which stream the coordinates go. Source: RFC 8864, section 5.1."""
+    line = f'a=dcmap:{number} label="{COORDINATES}";ordered=false\r\n'
+    sdp = APPLICATION.sub(lambda section: section[0] + line, description.sdp, count=1)
+    return RTCSessionDescription(sdp, description.type)
+
+
+def offered_channel(offer: RTCSessionDescription) -> int | None:
+    """Return the number of the stream that a server offers for the coordinates; None if it offers none."""
+    match = DCMAP.search(offer.sdp)
+    return int(match[1]) if match is not None and int(match[1]) < MAX_STREAM else None
+
+
+def configuration(stun: str | None = None) -> RTCConfiguration:
+    """Return how to connect: host candidates only, unless a STUN server is given as "stun:HOST:PORT".
+
+    aiortc's default asks a public server, and waits five seconds for it where there is no way out.
+    All media and channels share one transport.
+    """
+    servers = [RTCIceServer(urls=stun)] if stun else []
+    return RTCConfiguration(iceServers=servers, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
+
+
+async def accept_description(pc: RTCPeerConnection, description: RTCSessionDescription) -> None:
+    """Take the peer's offer or answer.
+
+    Raises:
+        PeerError: it is not one that can be taken.
+    """
+    try:
+        await pc.setRemoteDescription(description)
+    except (
+        ValueError, KeyError, TypeError, IndexError, AttributeError, AssertionError,
+        OperationError, InvalidStateError, InvalidAccessError,
+    ) as error:  # fmt: skip
+        logger.debug("bad %s", description.type, exc_info=error)
+        raise PeerError(f"an {description.type} that cannot be used") from None
+
+
+async def until_end(pc: RTCPeerConnection, signaling: TcpSocketSignaling) -> End:
+    """Wait until the session ends, and return why.
+
+    Raises:
+        PeerError: the peer signals nonsense.
+    """
+    over = asyncio.Event()
+
+    @pc.on("connectionstatechange")
+    def on_connectionstatechange() -> None:
+        if pc.connectionState in ("failed", "closed"):
+            over.set()
+
+    on_connectionstatechange()
+    end = await unless(over, until_bye(signaling))
+    pc.remove_listener("connectionstatechange", on_connectionstatechange)
+    return end or (End.BYE if pc.connectionState == "closed" else End.FAILED)

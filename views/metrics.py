@@ -1,0 +1,35 @@
+"""What a client tells of itself over HTTP: counts, as Prometheus reads them."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Metric, ProcessCollector
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+
+class ClientMetrics(Collector):
+    """What a client tells.
+
+    Args:
+        counts: returns its counts by the keys of COUNTS.
+    """
+
+    COUNTS = {  # noqa: RUF012  # a constant
+        "received": ("ball_frames_received", "Frames that arrived"),
+        "sent": ("ball_coordinates_sent", "Coordinates sent to the server"),
+        "scored": ("ball_coordinates_scored", "Coordinates that the server says it has scored"),
+        "skipped": ("ball_frames_skipped", "Frames passed over to stay current"),
+        "restarts": ("ball_process_a_restarts", "Deaths of process_a"),
+    }
+
+    def __init__(self, counts: Callable[[], Mapping[str, int]]) -> None:
+        self._counts = counts
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the counts as of now."""
+        counts = self._counts()
+        for key, (name, meaning) in self.COUNTS.items():
+            yield CounterMetricFamily(name, meaning, counts[key])

@@ -1,0 +1,192 @@
+"""The page: the picture, the figures and two running charts, in any browser, over one TCP port.
+
+    /           page.html, which asks for nothing but the two below
+    /picture    multipart/x-mixed-replace: JPEGs, each in the place of the last (motion JPEG)
+    /figures    text/event-stream: what is known of the newest frame, and the samples since the last event
+
+Each viewer has a coroutine of its own, which takes the newest picture when the last one is on its way. What a
+viewer does not read costs one picture of memory and a small socket buffer; one that reads nothing for
+STALL_TIMEOUT is cut off. There is nothing to be changed here, and nothing private to be seen.
+"""
+
+import asyncio
+import json
+import math
+import socket
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from aiohttp import web
+
+from views.sightings import Figures
+
+PAGE = Path(__file__).with_name("page.html")
+HISTORY = 30.0  # s that the charts go back
+MAX_SAMPLES = 8192  # of the charts: 30 s at 240 frames a second
+EVENT_INTERVAL = 0.1  # s between two events of figures
+KEEP_ALIVE = 5.0  # s after which something is sent, even if there is nothing new
+STALL_TIMEOUT = 10.0  # s that a viewer may read nothing
+SEND_BUFFER = 65536  # bytes in the kernel for one viewer: about two pictures, so that even a slow one is current
+BOUNDARY = "picture"
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": (
+        "default-src 'none'; img-src 'self' data:; connect-src 'self'; "
+        "style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'"
+    ),
+}
+
+
+class Page:
+    """Serves the page. Set `figures`, call `show` with pictures and `sample` with what the charts draw.
+
+    Args:
+        add_routes: adds to the web application what else is to be served.
+    """
+
+    def __init__(self, add_routes: Callable[[web.Application], None]) -> None:
+        self.watchers = 0  # connections that want pictures
+        self.figures = Figures()
+        self.url = ""
+        self._loop = asyncio.get_running_loop()
+        self._jpeg = b""  # the newest picture
+        self._news = asyncio.Event()  # set when there is a newer one
+        self._samples: deque[tuple[float, float | None, float]] = deque(maxlen=MAX_SAMPLES)
+        self._count = 0  # samples, ever
+        self._closing = False
+        app = web.Application()
+        app.router.add_get("/", self._page)
+        app.router.add_get("/picture", self._pictures)
+        app.router.add_get("/figures", self._events)
+        add_routes(app)
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.5)
+
+    async def open(self, host: str, port: int) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the address cannot be had.
+        """
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        self.url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+    async def close(self) -> None:
+        """Send everyone away. Does nothing the second time."""
+        self._closing = True
+        self.show(b"")
+        await self._runner.cleanup()
+
+    def show(self, jpeg: bytes) -> None:
+        """Hand a picture to everyone who is ready for one."""
+        self._jpeg = jpeg
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def sample(self, error_px: float | None, latency_ms: float) -> None:
+        """Add a point to the charts, at the present time."""
+        self._samples.append((self._loop.time(), error_px, latency_ms))
+        self._count += 1
+
+    # --- What is served --------------------------------------------------------------------------
+
+    async def _page(self, _: web.Request) -> web.Response:
+        return web.Response(body=PAGE.read_bytes(), content_type="text/html", charset="utf-8", headers=HEADERS)
+
+    async def _pictures(self, request: web.Request) -> web.StreamResponse:
+        viewer = await Viewer.welcome(request, f"multipart/x-mixed-replace; boundary={BOUNDARY}")
+        await viewer.send(f"--{BOUNDARY}\r\n".encode())
+        self.watchers += 1
+        try:
+            while not self._closing and viewer.there:
+                await self._news.wait()
+                if viewer.ready():
+                    jpeg = self._jpeg
+                    head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+                    # the boundary ends the part: a browser shows it when it has seen that
+                    await viewer.send(head.encode() + jpeg + f"\r\n--{BOUNDARY}\r\n".encode())
+        finally:
+            self.watchers -= 1
+        return viewer.response
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        viewer = await Viewer.welcome(request, "text/event-stream")
+        told, last = self._count - len(self._samples), -math.inf
+        while not self._closing and viewer.there:
+            now = self._loop.time()
+            if (self._count > told or now - last > KEEP_ALIVE) and viewer.ready():
+                event = self._event(told, now)
+                told, last = self._count, now
+                await viewer.send(f"data: {event}\n\n".encode())
+            await asyncio.sleep(EVENT_INTERVAL)
+        return viewer.response
+
+    def _event(self, told: int, now: float) -> str:
+        """Return, as JSON, the time, the newest figures and the samples behind the first `told` ones."""
+        new = min(self._count - told, len(self._samples))
+        samples = [self._samples[index] for index in range(-new, 0)]
+        found, *figures = self.figures
+        names = Figures._fields[1:]
+        x, y = found or (None, None)
+        return json.dumps(
+            {
+                "now": now,
+                "figures": {"x": x, "y": y, **dict(zip(names, figures, strict=True))},
+                "samples": [sample for sample in samples if sample[0] > now - HISTORY],
+            }
+        )
+
+
+class Viewer:
+    """One connection that is sent something for as long as it lasts."""
+
+    def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
+        self.response = response
+        self._request = request
+        self._loop = asyncio.get_running_loop()
+        self._fluent = self._loop.time()  # when it had last read everything
+
+    @classmethod
+    async def welcome(cls, request: web.Request, content_type: str) -> "Viewer":
+        """Begin to answer a request."""
+        assert request.transport is not None
+        request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        response = web.StreamResponse(headers={**HEADERS, "Content-Type": content_type})
+        await response.prepare(request)
+        return cls(request, response)
+
+    @property
+    def there(self) -> bool:
+        """Return whether the connection lasts."""
+        return self._request.transport is not None and not self._request.transport.is_closing()
+
+    def ready(self) -> bool:
+        """Return whether it has taken what it was sent last; cut it off if it has not for too long."""
+        transport = self._request.transport
+        if transport is None:
+            return False
+        now = self._loop.time()
+        if transport.get_write_buffer_size() == 0:
+            self._fluent = now
+            return True
+        if now - self._fluent > STALL_TIMEOUT:
+            transport.abort()
+        return False
+
+    async def send(self, data: bytes) -> None:
+        """Send, and wait if it does not read; cut it off if that takes too long."""
+        try:
+            async with asyncio.timeout(STALL_TIMEOUT):
+                await self.response.write(data)
+        except TimeoutError:
+            if self._request.transport is not None:
+                self._request.transport.abort()
+        except ConnectionError:  # it left
+            pass

@@ -1,0 +1,125 @@
+"""What runs in the processes of the views: a window, and JPEGs for the page; recording.py has the third.
+
+A view says Ready, gets a Picture, shows it, and says Ready again; None means that there are no more. Nothing
+here may import av, and so aiortc: cv2.imshow hangs for ever where av came first.
+"""
+
+import contextlib
+import ctypes
+import os
+import sys
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+import cv2
+
+from ball_track import Image, blank
+from common.processes import end_with_parent
+from views.overlay import compose
+from views.sightings import Figures, Footprint
+
+TITLE = "ball over WebRTC"
+CLOSING_KEYS = (27, ord("q"))  # Esc, q
+WINDOW_POLL = 0.02  # s between two looks at keys and pictures
+JPEG_QUALITY = 85
+NICENESS = 10  # of the views: decoder and process_a go first
+
+
+class Picture(NamedTuple):
+    """A frame and what is known of it, as a view's process gets it.
+
+    pts: ticks of 1 / 90000 s; image: (H * 3 / 2, W) uint8 I420, valid until the view is ready again.
+    """
+
+    pts: int
+    figures: Figures
+    trail: Sequence[Footprint]
+    image: Image
+
+
+class Ready(NamedTuple):
+    """A view says: send the next picture. There are `size` bytes of JPEG in the last one's place."""
+
+    size: int = 0
+
+
+class Closed(NamedTuple):
+    """A view says: the person who looks wants to end."""
+
+
+class Failed(NamedTuple):
+    """A view says why it cannot go on."""
+
+    reason: str
+
+
+def run_view(target: Callable[..., None], connection: Connection, *args: Any) -> None:
+    """Run a view until there are no more pictures, or nobody who could send them."""
+    os.nice(NICENESS)
+    cv2.setNumThreads(1)
+    with contextlib.suppress(EOFError, ConnectionError):
+        target(connection, *args)
+
+
+def show_window(connection: Connection) -> None:
+    """Show pictures in a window until it is closed, by a key or with the mouse."""
+    end_with_parent()  # where the window system hangs, too
+    _open_window()
+    connection.send(Ready())
+    shape = None
+    while True:
+        if connection.poll(WINDOW_POLL):
+            picture: Picture | None = connection.recv()
+            if picture is None:
+                return
+            drawn = compose(picture.image, picture.figures, picture.trail)
+            del picture  # its memory may be gone when the next one comes
+            if drawn.shape != shape:
+                shape = drawn.shape
+                cv2.resizeWindow(TITLE, shape[1], shape[0])
+            cv2.imshow(TITLE, drawn)
+            connection.send(Ready())
+        if cv2.waitKey(1) in CLOSING_KEYS or cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
+            connection.send(Closed())
+            return
+
+
+def _open_window() -> None:
+    """Open the window. Where there is no display, this process is aborted here."""
+    # Qt tells on stderr what the main process tells better; a traceback of ours is still to be seen
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 2)
+    os.close(silence)
+    _share_x11_events()
+    cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+    cv2.imshow(TITLE, compose(blank(640, 480), Figures(), ()))
+    cv2.waitKey(1)
+
+
+def _share_x11_events() -> None:
+    """Have Qt use the libX11-xcb that belongs to the system's libX11, where there is one.
+
+    opencv-python brings an old one along. Since libX11 1.8 that writes "events are for xcb" beside the field of
+    Display which says so; Xlib goes on taking events that are Qt's, and now and then one of them is the window's
+    MapNotify: of 100 windows 2 to 15 stayed black for ever, and none of 300 with this.
+    """
+    with contextlib.suppress(OSError):
+        ctypes.CDLL("libX11-xcb.so.1", mode=ctypes.RTLD_GLOBAL)
+
+
+def encode_jpegs(connection: Connection) -> None:
+    """Turn pictures into JPEG, and put that where the image was."""
+    connection.send(Ready())
+    while True:
+        picture: Picture | None = connection.recv()
+        if picture is None:
+            return
+        drawn = compose(picture.image, picture.figures, picture.trail)
+        data = cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+        fits = data.size <= picture.image.size
+        if fits:
+            picture.image.reshape(-1)[: data.size] = data.reshape(-1)
+        del picture  # its memory may be gone when the next one comes
+        connection.send(Ready(data.size if fits else 0))

@@ -1,0 +1,208 @@
+"""Where a person looks: a window, a page in a browser, a recording. Any of them, together.
+
+    main thread                                            the view's own process (screens.py, recording.py)
+    Sightings: what is known of each frame
+    View.offer(picture) ── (figures, trail, image) ──────▶ draws it over the image, shows it
+    ready for the next ◀─── Ready ────────────────────────
+
+- What the loop pays for a view is one copy of the planes to shared memory, once the frame's coordinate is on
+  its way. Colour conversion, drawing, JPEG, H.264 and the window system run elsewhere, at a lower priority.
+- A view gets a picture when it is ready for one, and then the newest; only the recording has a queue.
+- Each view has a process of its own, so that one that dies takes nothing along: imshow ends its process with
+  SIGABRT where there is no display, and hangs for ever where av was imported before cv2.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ball_track import Image, Point
+from common.http import ListenError
+from protocol.messages import Score
+from views.screens import encode_jpegs, show_window
+from views.sightings import Sight, Sightings
+from views.view import View
+
+if TYPE_CHECKING:  # the views' processes import this file, and have no use for a web server
+    from aiohttp import web
+
+    from views.page import Page
+
+logger = logging.getLogger(__name__)
+
+PAGE_INTERVAL = 1 / 45  # s between two pictures for the page at least: all of 30 a second, half of 60
+
+READY_TIMEOUT = 30.0  # s for a view to come up on a busy machine
+FLUSH_TIMEOUT = 10.0  # s for the recording to encode what it has and to close the file
+RECORDING_BACKLOG = 16  # frames that wait for the recording's process
+
+
+# --- All of them ---------------------------------------------------------------------------------
+
+
+class Views:
+    """All that shows the frames that the client receives, and what came of them.
+
+    Use it as `async with Views(...)`. The callbacks are called in the event loop, and cost little where there is
+    no view.
+
+    Args:
+        wanted: "window", "web", or "auto" for a window if there is a display.
+        http: host and port of the page.
+        record: where to write a recording, if at all.
+        add_routes: adds to the page's web application what else is to be served there.
+        on_closed: called when the person who looks has closed the window.
+    """
+
+    def __init__(
+        self,
+        wanted: Sequence[str],
+        http: tuple[str, int],
+        record: str | None,
+        add_routes: "Callable[[web.Application], None]",
+        on_closed: Callable[[], None],
+    ) -> None:
+        self.failed = False  # something that was asked for could not be had
+        self._wanted, self._http, self._record = wanted, http, record
+        self._add_routes, self._on_closed = add_routes, on_closed
+        self._loop = asyncio.get_running_loop()
+        self._views: list[View] = []
+        self._page: Page | None = None
+        self._jpegs: View | None = None
+        self._recording: View | None = None
+        self._next_jpeg = 0.0  # s of the loop's clock
+        self._sightings = Sightings(self._show)
+
+    async def __aenter__(self) -> "Views":
+        """Start what is wanted.
+
+        Raises:
+            ListenError: the page's port cannot be had.
+        """
+        if "web" in self._wanted:
+            from views.page import Page
+
+            self._page = Page(self._add_routes)
+            try:
+                await self._page.open(*self._http)
+            except OSError as error:
+                address = "{}:{}".format(*self._http)
+                raise ListenError(f"--http {address}: cannot listen there: {error.strerror or error}") from None
+            print(f"page: {self._page.url}")
+            self._jpegs = self._start("page's picture", encode_jpegs, on_jpeg=self._page.show)
+        if "window" in self._wanted or "auto" in self._wanted:
+            if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+                print("window: there is no display (DISPLAY is not set); going on without it")
+            else:
+                self._start("window", show_window)
+        if self._record:
+            from views.recording import record
+
+            self._recording = self._start(
+                "recording", record, self._record, backlog=RECORDING_BACKLOG, patience=FLUSH_TIMEOUT
+            )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop everything; does nothing the second time."""
+        if self._page is not None:
+            await self._page.close()
+        self._sightings.flush()
+        await asyncio.gather(*(view.close() for view in self._views))
+        view = self._recording
+        if view is not None and view.shown and not self.failed:
+            missing = f", {view.passed_over} passed over" if view.passed_over else ""
+            print(f"recording: {view.shown} frames in {self._record}{missing}")
+            self._recording = None
+
+    def _start(self, name: str, target: Callable[..., None], *args: Any, **options: Any) -> View:
+        view = View(name, target, *args, on_end=self._on_end, **options)
+        self._views.append(view)
+        return view
+
+    async def started(self) -> None:
+        """Wait until every view is ready for frames, or has ended."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READY_TIMEOUT):
+                for view in self._views:
+                    await view.started.wait()
+
+    def _on_end(self, view: View, why: str | None) -> None:
+        if why is None:
+            self._on_closed()
+        elif view.name == "window" and not view.came_up:
+            print(f"window: the display {os.environ.get('DISPLAY', '')} cannot be used; {why}; going on without it")
+        else:
+            logger.error("%s: %s; going on without it", view.name, why)
+        self.failed = self.failed or view is self._recording
+
+    @property
+    def watched(self) -> bool:
+        """Return whether there is a view that somebody may look at."""
+        return any(view.alive for view in self._views)
+
+    # --- What the client tells -------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Begin a session: it counts its pts, and its frames, anew."""
+        self._sightings.flush()
+        self._sightings = Sightings(self._show)
+
+    def on_frame(self, pts: int, seen: Sequence[Image]) -> None:
+        """Take note of a frame that was received: its pts (ticks) and its planes, which must stay as they are."""
+        if self._views:
+            self._sightings.on_frame(pts, seen, self._loop.time())
+
+    def on_found(self, pts: int, point: Point | None) -> None:
+        """Take note of where the ball is in a frame, None for nowhere."""
+        self._sightings.on_found(pts, point)
+
+    def on_skipped(self, pts: int) -> None:
+        """Take note of a frame that was passed over."""
+        self._sightings.on_skipped(pts)
+
+    def on_score(self, score: Score) -> None:
+        """Take note of what the server made of a coordinate."""
+        if self._page is not None:
+            self._page.sample(score.error_px, score.latency_ms)
+        self._sightings.on_score(score)
+
+    def _show(self, sight: Sight) -> None:
+        for view in self._views:
+            if view is not self._jpegs or self._page_wants_picture():
+                view.offer(sight)
+        if self._page is not None:
+            self._page.figures = sight.figures
+
+    def _page_wants_picture(self) -> bool:
+        assert self._page is not None
+        now = self._loop.time()
+        if not self._page.watchers or now < self._next_jpeg:
+            return False
+        self._next_jpeg = now + PAGE_INTERVAL
+        return True
+
+
+# --- The command line ----------------------------------------------------------------------------
+
+
+def kinds(text: str) -> tuple[str, ...]:
+    """Return which views are wanted, from their names with commas between; () for none.
+
+    Raises:
+        argparse.ArgumentTypeError: there is no such view.
+
+    >>> kinds("window,web"), kinds("none")
+    (('window', 'web'), ())
+    """
+    names = tuple(dict.fromkeys(text.split(",")))
+    if names == ("none",):
+        return ()
+    if not {"auto", "window", "web"}.issuperset(names):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be none, or some of auto, window, web with commas between")
+    return names
