@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-import processes
-import workers
-from processes import Child, ChildState, SharedImage
+from common import processes
+from common.processes import Child, ChildState, SharedImage
+from support import workers
 
 DEADLINE = 60.0  # s; everything is over in a moment, but on a busy machine
 TOP = Path(processes.__file__).parent
@@ -216,7 +216,7 @@ async def test_close_in_the_pause_after_a_failed_start_starts_nothing(monkeypatc
 
 FILL = """
 import sys
-from processes import SharedImage
+from common.processes import SharedImage
 images = []
 try:
     while True:
