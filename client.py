@@ -6,12 +6,16 @@ The main thread receives the video, hands each frame to process_a through a Queu
 that process_a stores over a data channel to the server.
 """
 
+if __name__ == "__main__":  # before the imports, which take a while
+    from common.stopping import end_at_once
+
+    end_at_once()
+
 import argparse
 import asyncio
 import contextlib
 import logging
 import re
-import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -20,6 +24,8 @@ from typing import TYPE_CHECKING
 from ball_track import Image, Point, find
 from common import options
 from common.sessions import End, PeerError
+from common.stdio import unhurried
+from common.stopping import call_when_stopped
 from common.waiting import unless
 from finding import color as color_find
 from finding.finder import Finder, FinderError
@@ -65,9 +71,7 @@ class Client:
         """Dial, and find until stopped or told goodbye; return the exit status."""
         from common.http import ListenError
 
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.stop.set)
+        call_when_stopped(self.stop.set)
         try:
             async with self._views, self._finder:
                 await self._views.started()
@@ -267,13 +271,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the client; return the exit status: 0 a normal end, 1 it could not do its job, 2 wrong usage."""
-    args = parse_args(argv)
-    options.configure_logging(args.verbose, args.log_format)
 
-    async def run() -> int:
+    async def run(args: argparse.Namespace) -> int:
         return await Client(args).run()
 
-    return asyncio.run(run())
+    with unhurried():
+        args = parse_args(argv)
+        options.configure_logging(args.verbose, args.log_format)
+        return asyncio.run(run(args))
 
 
 if __name__ == "__main__":

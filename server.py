@@ -7,12 +7,16 @@ knows where the ball truly was in that very frame, the loop measures what remote
 error, milliseconds of latency, frames lost. README.md has the protocol.
 """
 
+if __name__ == "__main__":  # before the imports, which take a while
+    from common.stopping import end_at_once
+
+    end_at_once()
+
 import argparse
 import asyncio
 import contextlib
 import itertools
 import logging
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -27,6 +31,8 @@ from ball_track import Point, Scene
 from common import http, options
 from common.http import ListenError
 from common.sessions import End
+from common.stdio import unhurried
+from common.stopping import call_when_stopped
 from common.waiting import unless, wait_while
 from film.drawn import Film, Footage
 from film.image_encoder import ImageEncoder
@@ -220,9 +226,7 @@ class Server:
             OSError: the port cannot be had.
             ListenError: nor can the one to be watched at.
         """
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.stop.set)
+        call_when_stopped(self.stop.set)
         host, port = self.args.signaling_host, self.args.signaling_port
         watched = http.serve(self.args.http, lambda: self._listening, self.metrics.registry)
         async with watched, listen(host, port, lambda signaling: Session(next(self._numbers), self, signaling)):
@@ -392,6 +396,11 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the server; return the exit status: 0 a normal end, 1 it could not do its job, 2 wrong usage."""
+    with unhurried():
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     args, scene = parse_args(argv)
     options.configure_logging(args.verbose, args.log_format)
 

@@ -20,6 +20,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from multiprocessing.process import BaseProcess
@@ -29,6 +30,7 @@ from pathlib import Path
 import numpy as np
 
 from ball_track import Image, planes
+from common.stopping import SIGNALS
 
 FAILED_STARTS = 3  # in a row: a process that ends so often before it was ready is given up
 RESTART_DELAY = 0.5  # s, after a start that failed
@@ -237,12 +239,15 @@ def _describe(status: int | None) -> str:
 
 @contextlib.contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Block SIGINT and SIGTERM, which a child inherits: when it ends is for its parent to say.
+    """Block what stops a program, which a child inherits: when it ends is for its parent to say.
 
     A Ctrl-C goes to the whole group of processes, and would end a child in the middle of its imports.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
+        # multiprocessing's own child, which clears away what is shared; once it has begun it unblocks them here
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -2,16 +2,19 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from common.outflow import MAX_WAITING, Outflow
 from common.stdio import unhurried
-from tools.procfs import ROOT
+from support.programs import PATIENCE, read_summary, run
+from tools.procfs import ROOT, free_port
 
 HEAD = """
 import logging, sys
@@ -138,3 +141,35 @@ def test_outflow_goes_on_when_its_reader_does() -> None:
         got += piece
     os.close(reading)
     assert got.splitlines() == [f"{n:099}".encode() for n in range(len(got) // 100)]
+
+
+@pytest.mark.slow
+def test_programs_go_on_when_nobody_reads_what_they_print(tmp_path: Path) -> None:
+    """`server.py --print every | head -4` serves on, to its summary; so does a client whose reader has left."""
+    port, path = free_port(), tmp_path / "s.json"
+    options = ("--signaling-port", str(port), "--print", "every", "--summary", str(path))
+    with (
+        subprocess.Popen(
+            [sys.executable, str(ROOT / "server.py"), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as serving,
+        run("client.py", "--signaling-port", port, "--duration", "4") as finding,
+    ):
+        try:
+            assert serving.stdout is not None
+            assert serving.stderr is not None
+            assert [serving.stdout.readline() for _ in range(4)][-1].startswith("client 1 ")
+            serving.stdout.close()
+            assert serving.stderr.readline().endswith("stdout is gone (Broken pipe): going on without printing\n")
+            finding.wait()
+            with run("client.py", "--signaling-port", port, "--duration", "2") as another:
+                assert another.wait() == 0
+                assert "the server scored 0" not in another.output
+            serving.send_signal(signal.SIGINT)
+            assert serving.stderr.read() == ""
+            assert serving.wait(PATIENCE) == 0
+        finally:
+            serving.kill()
+    assert [client["end"] for client in read_summary(path)["clients"]] == ["bye", "bye"]
