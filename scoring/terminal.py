@@ -3,6 +3,8 @@
 live    a panel with the newest coordinates and the running figures; where stdout is a terminal
 second  one line a second; where it is a pipe or a container's log
 every   one line for each coordinate
+
+The table is for a terminal; elsewhere it is one line too.
 """
 
 import asyncio
@@ -96,7 +98,10 @@ class Terminal:
         return table
 
     def summary(self, title: str, summary: dict[str, Any]) -> None:
-        """Print the table of what came of the frames."""
+        """Print what came of the frames: a table in a terminal, else one line."""
+        if not self._console.is_terminal:
+            self._console.print(Text(f"{title} | {summary_line(summary)}"))
+            return
         self._console.print(Text(f"\n{title}"))
         self._console.print(*summary_tables(summary))
 
@@ -127,6 +132,19 @@ def name_of(state: str, judged: bool) -> str:
 def format_number(number: float | None) -> str:
     """Return a number for reading; a dash for one that is not known."""
     return "-" if number is None else f"{number:.3f}"
+
+
+def summary_line(summary: dict[str, Any]) -> str:
+    """Return a summary as one line: what became of the frames, and the figures that are known."""
+    frames = summary["frames"]
+    judged = summary["error_px"] is not None or not frames[State.SCORED]
+    states = [str(state) for state in State if state is not State.OPEN]
+    parts = ["  ".join(f"{name_of(name, judged)} {frames[name]}" for name in ("sent", *states, "unmatched"))]
+    for name, key, unit in FIGURES:
+        if values := summary[key]:
+            quantiles = "  ".join(f"{quantile} {format_number(values[quantile])}" for quantile in ("p50", "p99"))
+            parts.append(f"{name} {unit}  {quantiles}")
+    return " | ".join(parts)
 
 
 def summary_tables(summary: dict[str, Any]) -> tuple[Table, Table]:

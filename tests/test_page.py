@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import re
+import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -173,7 +174,7 @@ async def read_event(answer: aiohttp.ClientResponse) -> dict[str, Any]:
 async def test_figures_come_with_the_samples_since_the_last_event(page: Page, http: aiohttp.ClientSession) -> None:
     """Each sample comes once, in order; who joins later gets those of the last 30 s."""
     page.sample(0.5, 10.0)
-    page.figures = Figures(Point(1.5, 2.5), 0.25, 8.0, 30.0, 7, 0)
+    page.tell(Figures(Point(1.5, 2.5), 0.25, 8.0, 30.0, 7, 0))
     async with http.get("/figures") as early, http.get("/figures") as late:
         assert early.content_type == "text/event-stream"
         event = await read_event(early)
@@ -182,6 +183,7 @@ async def test_figures_come_with_the_samples_since_the_last_event(page: Page, ht
         }  # fmt: skip
         assert [sample[1:] for sample in event["samples"]] == [[0.5, 10.0]]
         assert 0 <= event["now"] - event["samples"][0][0] < HISTORY
+        assert 0 <= event["age"] < HISTORY
         page.sample(None, 11.0)
         page.sample(0.75, 12.0)
         assert [sample[1:] for sample in (await read_event(early))["samples"]] == [[None, 11.0], [0.75, 12.0]]
@@ -196,7 +198,32 @@ async def test_figures_say_what_is_not_known(page: Page, http: aiohttp.ClientSes
     async with http.get("/figures") as answer:
         event = await read_event(answer)
     assert set(event["figures"].values()) == {None}
+    assert event["age"] is None
     assert event["samples"] == []
+
+
+async def test_figures_say_whether_their_viewer_has_pictures(page: Page, http: aiohttp.ClientSession) -> None:
+    """A browser cannot tell that a stream of pictures is over; each page is told of its own, and of no other."""
+    async with http.get("/figures?me") as mine, http.get("/figures?you") as yours:
+        async with http.get("/picture?me&1"):
+            await until(lambda: page.watchers == 1, "a viewer")
+            page.sample(None, 1.0)
+            while not (await read_event(mine))["watching"]:
+                page.sample(None, 1.0)
+            assert not (await read_event(yours))["watching"]
+        await until(lambda: page.watchers == 0, "no viewer")
+        page.sample(None, 1.0)
+        while (await read_event(mine))["watching"]:
+            page.sample(None, 1.0)
+
+
+async def test_figures_say_how_it_ended(page: Page, http: aiohttp.ClientSession) -> None:
+    """The last event is a goodbye."""
+    async with http.get("/figures") as answer:
+        assert "figures" in await read_event(answer)
+        page.farewell = "the server has ended"
+        await page.close()
+        assert await read_event(answer) == {"ended": "the server has ended"}
 
 
 async def test_close_sends_everyone_away() -> None:
@@ -317,7 +344,43 @@ def test_browser_shows_picture_figures_and_charts(browser: Chrome) -> None:
 
         assert not console(browser)
         assert client.end() == 0
-        wait_until(lambda: "no connection" in figure("status"), "that the client has left")
+        wait_until(lambda: figure("status") == "the client has ended", "that the client has left")
+
+
+@pytest.mark.slow
+def test_browser_tells_what_is_old_and_shows_what_is_new_again(browser: Chrome) -> None:
+    """A client that stands still, comes back as another process, or whose server says goodbye: the page says so."""
+    signaling, port = free_port(), free_port()
+    page = ("--signaling-port", signaling, "--view", "web", "--http", f"127.0.0.1:{port}")
+
+    def status() -> str:
+        return browser.find_element("id", "status").text
+
+    def dimmed() -> bool:
+        return bool(browser.execute_script("return document.querySelector('main').matches('.old')"))
+
+    def wait_until_it_moves() -> None:
+        wait_until(lambda: status() == "live" and not dimmed(), status)
+        seen = browser.execute_script(GRAB)
+        wait_until(lambda: browser.execute_script(GRAB) not in {"data:,", seen}, "another picture")
+
+    with run("server.py", "--signaling-port", signaling) as serving:
+        with run("client.py", *page) as client:
+            client.wait_for("^page: ")
+            browser.get(f"http://127.0.0.1:{port}/")
+            wait_until_it_moves()
+            client.process.send_signal(signal.SIGSTOP)
+            wait_until(lambda: "does not answer" in status() and dimmed(), status)
+            client.process.send_signal(signal.SIGCONT)
+            wait_until_it_moves()
+            client.process.kill()
+            wait_until(lambda: "no connection" in status() and dimmed(), status)
+        with run("client.py", *page) as client:
+            client.wait_for("^page: ")
+            wait_until_it_moves()
+            assert serving.end() == 0
+            wait_until(lambda: status() == "the server has ended" and dimmed(), status)
+            assert client.wait() == 0
 
 
 def test_browser_fits_a_telephone_and_follows_light_and_dark(browser: Chrome) -> None:

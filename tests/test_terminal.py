@@ -14,7 +14,7 @@ from protocol.matching import stamp
 from protocol.messages import Found
 from scoring import terminal
 from scoring.ledger import Frame, Ledger, Score, State
-from scoring.terminal import NEWEST, Terminal, counts, describe, format_number, summary_tables
+from scoring.terminal import NEWEST, Terminal, counts, describe, format_number, summary_line, summary_tables
 
 FRAME = Frame(41, 123456, 1.0, Point(100.25, 200.5), State.SCORED, 7, Point(100.5, 201), 0.559017, 8.125, 1.5)
 LINE = "client 3  k 41  x 100.500  y 201.000  true x 100.250  true y 200.500  error 0.559 px  latency 8.125 ms"
@@ -95,6 +95,24 @@ def test_summary_tables_hold_states_and_figures() -> None:
         row = next(line for line in text.splitlines() if re.search(rf"[│┃] {name}", line))
         assert re.findall(r"[\d.]+", row)[0] == mean
         assert len(re.findall(r"[\d.]+", row)) == 5
+
+
+def test_summary_line_holds_states_and_figures() -> None:
+    """Where nobody sees a table, one line tells what became of the frames, and the figures."""
+    assert summary_line(scored().summary()) == (
+        "sent 10  scored 9  missed 0  skipped 0  lost 1  unmatched 0"
+        " | error px  p50 0.250  p99 0.250 | latency ms  p50 10.000  p99 10.000"
+        f" | live error px  p50 {math.hypot(3.25, 4):.3f}  p99 {math.hypot(3.25, 4):.3f}"
+    )
+    assert summary_line(Score().summary()) == "sent 0  scored 0  missed 0  skipped 0  lost 0  unmatched 0"
+
+
+def test_summary_is_one_line_where_stdout_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A client that leaves costs a container's log one line."""
+    Terminal("auto", Score).summary("client 1 from here: bye", scored().summary())
+    out = capsys.readouterr().out
+    assert out.startswith("client 1 from here: bye | sent 10  scored 9 ")
+    assert out.count("\n") == 1
 
 
 def test_summary_tables_of_nothing_have_dashes() -> None:

@@ -215,6 +215,22 @@ def test_window_marks_the_ball_and_is_closed_by_a_key(screen: Screen, serving: t
 
 
 @needs_screen
+@pytest.mark.parametrize("platform", ["", "wayland", "wayland;xcb", "xcb"])
+def test_window_is_closed_by_its_button(
+    screen: Screen, serving: tuple[Program, int], platform: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The button at its corner ends the client as q does, whatever the desktop would have Qt use."""
+    server, port = serving
+    monkeypatch.setenv("QT_QPA_PLATFORM", platform)
+    with run("client.py", "--signaling-port", port, "--view", "window") as client:
+        wait_until(lambda: marks(screen) is not None, lambda: f"ball and cross on the screen; {client.output}")
+        screen.close_window(TITLE)
+        assert client.wait() == 0
+        assert [line.split(" ", 1)[0] for line in client.lines] == ["watching", "received"]
+        server.wait_for("^client 1 from .*: bye")
+
+
+@needs_screen
 def test_window_puts_the_ball_where_it_is(screen: Screen) -> None:
     """A ball that rests is on the screen where the scene has it, and the cross with it."""
     port, scene = free_port(), Scene(speed=0)

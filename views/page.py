@@ -2,7 +2,9 @@
 
     /           page.html, which asks for nothing but the two below
     /picture    multipart/x-mixed-replace: JPEGs, each in the place of the last (motion JPEG)
-    /figures    text/event-stream: what is known of the newest frame, and the samples since the last event
+    /figures    text/event-stream: what is known of the newest frame and how old it is, the samples since the last
+                event, and whether the same viewer (the first word of the query) has a stream of pictures; or how it
+                has ended
 
 Each viewer has a coroutine of its own, which takes the newest picture when the last one is on its way. What a
 viewer does not read costs one picture of memory and a small socket buffer; one that reads nothing for
@@ -13,7 +15,7 @@ import asyncio
 import json
 import math
 import socket
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +27,7 @@ PAGE = Path(__file__).with_name("page.html")
 HISTORY = 30.0  # s that the charts go back
 MAX_SAMPLES = 8192  # of the charts: 30 s at 240 frames a second
 EVENT_INTERVAL = 0.1  # s between two events of figures
-KEEP_ALIVE = 5.0  # s after which something is sent, even if there is nothing new
+KEEP_ALIVE = 1.0  # s after which something is sent, even if there is nothing new
 STALL_TIMEOUT = 10.0  # s that a viewer may read nothing
 SEND_BUFFER = 65536  # bytes in the kernel for one viewer: about two pictures, so that even a slow one is current
 BOUNDARY = "picture"
@@ -41,7 +43,7 @@ HEADERS = {
 
 
 class Page:
-    """Serves the page. Set `figures`, call `show` with pictures and `sample` with what the charts draw.
+    """Serves the page. Call `tell` with figures, `show` with pictures and `sample` with what the charts draw.
 
     Args:
         add_routes: adds to the web application what else is to be served.
@@ -49,9 +51,12 @@ class Page:
 
     def __init__(self, add_routes: Callable[[web.Application], None]) -> None:
         self.watchers = 0  # connections that want pictures
-        self.figures = Figures()
+        self.farewell = "the client has ended"  # what the viewers are told at the end
         self.url = ""
         self._loop = asyncio.get_running_loop()
+        self._figures = Figures()
+        self._told: float | None = None  # s of the loop's clock, when they came
+        self._watching: Counter[str] = Counter()  # streams of pictures, by viewer
         self._jpeg = b""  # the newest picture
         self._news = asyncio.Event()  # set when there is a newer one
         self._samples: deque[tuple[float, float | None, float]] = deque(maxlen=MAX_SAMPLES)
@@ -90,6 +95,10 @@ class Page:
         self._news.set()
         self._news = asyncio.Event()
 
+    def tell(self, figures: Figures) -> None:
+        """Take what is known of the newest frame."""
+        self._figures, self._told = figures, self._loop.time()
+
     def sample(self, error_px: float | None, latency_ms: float) -> None:
         """Add a point to the charts, at the present time."""
         self._samples.append((self._loop.time(), error_px, latency_ms))
@@ -103,7 +112,9 @@ class Page:
     async def _pictures(self, request: web.Request) -> web.StreamResponse:
         viewer = await Viewer.welcome(request, f"multipart/x-mixed-replace; boundary={BOUNDARY}")
         await viewer.send(f"--{BOUNDARY}\r\n".encode())
+        name = name_of(request)
         self.watchers += 1
+        self._watching[name] += 1
         try:
             while not self._closing and viewer.there:
                 await self._news.wait()
@@ -114,34 +125,45 @@ class Page:
                     await viewer.send(head.encode() + jpeg + f"\r\n--{BOUNDARY}\r\n".encode())
         finally:
             self.watchers -= 1
+            self._watching -= Counter([name])  # which drops what has come to 0
         return viewer.response
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         viewer = await Viewer.welcome(request, "text/event-stream")
+        name = name_of(request)
         told, last = self._count - len(self._samples), -math.inf
         while not self._closing and viewer.there:
             now = self._loop.time()
             if (self._count > told or now - last > KEEP_ALIVE) and viewer.ready():
-                event = self._event(told, now)
+                event = self._event(told, now, watching=name in self._watching)
                 told, last = self._count, now
                 await viewer.send(f"data: {event}\n\n".encode())
             await asyncio.sleep(EVENT_INTERVAL)
+        if viewer.there:
+            await viewer.send(f"data: {json.dumps({'ended': self.farewell})}\n\n".encode())
         return viewer.response
 
-    def _event(self, told: int, now: float) -> str:
-        """Return, as JSON, the time, the newest figures and the samples behind the first `told` ones."""
+    def _event(self, told: int, now: float, watching: bool) -> str:
+        """Return, as JSON, what is known at time `now`, and the samples behind the first `told` ones."""
         new = min(self._count - told, len(self._samples))
         samples = [self._samples[index] for index in range(-new, 0)]
-        found, *figures = self.figures
+        found, *figures = self._figures
         names = Figures._fields[1:]
         x, y = found or (None, None)
         return json.dumps(
             {
                 "now": now,
+                "age": None if self._told is None else now - self._told,
+                "watching": watching,
                 "figures": {"x": x, "y": y, **dict(zip(names, figures, strict=True))},
                 "samples": [sample for sample in samples if sample[0] > now - HISTORY],
             }
         )
+
+
+def name_of(request: web.Request) -> str:
+    """Return what a viewer calls itself: the first word of the query."""
+    return request.query_string.partition("&")[0]
 
 
 class Viewer:

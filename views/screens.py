@@ -7,9 +7,11 @@ here may import av, and so aiortc: cv2.imshow hangs for ever where av came first
 import contextlib
 import ctypes
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -65,7 +67,11 @@ def run_view(target: Callable[..., None], connection: Connection, *args: Any) ->
 def show_window(connection: Connection) -> None:
     """Show pictures in a window until it is closed, by a key or with the mouse."""
     end_with_parent()  # where the window system hangs, too
-    _open_window()
+    try:
+        _open_window()
+    except cv2.error:  # a display that cannot be used ends the process; this is an OpenCV that can use none
+        connection.send(Failed(f"this OpenCV has no windows (GUI: {gui()}); install opencv-python"))
+        return
     connection.send(Ready())
     shape = None
     while True:
@@ -80,9 +86,22 @@ def show_window(connection: Connection) -> None:
                 cv2.resizeWindow(TITLE, shape[1], shape[0])
             cv2.imshow(TITLE, drawn)
             connection.send(Ready())
-        if cv2.waitKey(1) in CLOSING_KEYS or cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
+        if cv2.waitKey(1) in CLOSING_KEYS or not _is_open():
             connection.send(Closed())
             return
+
+
+def _is_open() -> bool:
+    try:
+        return cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
+    except cv2.error:  # so OpenCV 5 says that its last window was closed with the mouse
+        return False
+
+
+def gui() -> str:
+    """Return what OpenCV shows its windows with; NONE if it shows none."""
+    line = re.search(r"^ *GUI: *(\S+)", cv2.getBuildInformation(), re.MULTILINE)
+    return line[1] if line else "unknown"
 
 
 def _open_window() -> None:
@@ -93,6 +112,7 @@ def _open_window() -> None:
     os.dup2(silence, 2)
     os.close(silence)
     _share_x11_events()
+    _choose_platform(Path(cv2.__file__).with_name("qt") / "plugins" / "platforms")
     cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
     cv2.imshow(TITLE, compose(blank(640, 480), Figures(), ()))
     cv2.waitKey(1)
@@ -107,6 +127,13 @@ def _share_x11_events() -> None:
     """
     with contextlib.suppress(OSError):
         ctypes.CDLL("libX11-xcb.so.1", mode=ctypes.RTLD_GLOBAL)
+
+
+def _choose_platform(plugins: Path) -> None:
+    """Let Qt use X11, where the desktop wants of it what opencv-python does not bring along, such as Wayland."""
+    wanted = os.environ.get("QT_QPA_PLATFORM", "").split(";")
+    if plugins.is_dir() and not any((plugins / f"libq{name.partition(':')[0]}.so").exists() for name in wanted):
+        os.environ["QT_QPA_PLATFORM"] = "xcb"
 
 
 def encode_jpegs(connection: Connection) -> None:

@@ -68,6 +68,7 @@ class Views:
         on_closed: Callable[[], None],
     ) -> None:
         self.failed = False  # something that was asked for could not be had
+        self.farewell = "the client has ended"  # what the page says at the end
         self._wanted, self._http, self._record = wanted, http, record
         self._add_routes, self._on_closed = add_routes, on_closed
         self._loop = asyncio.get_running_loop()
@@ -111,6 +112,7 @@ class Views:
     async def __aexit__(self, *_: object) -> None:
         """Stop everything; does nothing the second time."""
         if self._page is not None:
+            self._page.farewell = self.farewell
             await self._page.close()
         self._sightings.flush()
         await asyncio.gather(*(view.close() for view in self._views))
@@ -177,7 +179,7 @@ class Views:
             if view is not self._jpegs or self._page_wants_picture():
                 view.offer(sight)
         if self._page is not None:
-            self._page.figures = sight.figures
+            self._page.tell(sight.figures)
 
     def _page_wants_picture(self) -> bool:
         assert self._page is not None

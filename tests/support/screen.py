@@ -1,5 +1,6 @@
 """A screen of our own, on a machine that has none: Xvfb, from Debian's package of that name."""
 
+import ctypes
 import mmap
 import os
 import shutil
@@ -61,6 +62,24 @@ class Screen:
         return subprocess.run(
             ["xdotool", *args], env=environment, check=True, capture_output=True, text=True, timeout=PATIENCE
         ).stdout.strip()
+
+    def close_window(self, title: str) -> None:
+        """Close a window with its button, as a window manager does: it asks the window to go.
+
+        Source: ICCCM, 4.2.8.1.
+        """
+        window = int(self.xdotool("search", "--name", title).split()[-1])
+        x11 = ctypes.CDLL("libX11.so.6")
+        x11.XOpenDisplay.restype = ctypes.c_void_p
+        x11.XInternAtom.restype = ctypes.c_ulong
+        display = ctypes.c_void_p(x11.XOpenDisplay(self.display.encode()))
+        assert display.value is not None
+        protocols, delete = (x11.XInternAtom(display, name, 0) for name in (b"WM_PROTOCOLS", b"WM_DELETE_WINDOW"))
+        client_message = 33
+        # an XEvent has room for 24 longs: type, serial, send_event, display, window, message_type, format, data
+        event = (ctypes.c_long * 24)(client_message, 0, 0, 0, window, protocols, 32, delete)
+        assert x11.XSendEvent(display, ctypes.c_ulong(window), 0, ctypes.c_long(0), ctypes.byref(event))
+        x11.XCloseDisplay(display)
 
 
 @contextmanager
