@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
@@ -246,7 +247,7 @@ def test_manifests_have_no_findings():
         ("server.yaml", "kind: Service", "kind: Servise", "there is no Servise"),
         ("server.yaml", "path: /readyz, port: http", "path: /readyz, port: health", "readinessProbe asks at health"),
         ("server.yaml", "targetPort: signaling", "targetPort: signal", "leads to signal"),
-        ("server.yaml", "cpu: 200m", "cpu: 3", "requests more cpu"),
+        ("server.yaml", "cpu: 100m", "cpu: 3", "requests more cpu"),
         ("client.yaml", "memory: 256Mi", "memory: 2Gi", "requests more memory"),
         ("client.yaml", "matchLabels: {app.kubernetes.io/name: ball-client}", "matchLabels: {a: b}", "its own pods"),
         ("client.yaml", "name: ball-client\n", "name: ball-server\n", "defined twice"),
@@ -297,17 +298,58 @@ def test_deployments_leave_the_number_of_pods_to_scaling():
         assert "replicas" not in found["spec"]
 
 
-def test_kustomization_with_the_autoscaler_resolves(tmp_path: Path):
+def test_pods_fit_the_machine_that_the_docs_scale_to():
+    """Four clients and three servers ask for no more than half of a node of two cores."""
+    asked = {name: float(container(name)["resources"]["requests"]["cpu"].removesuffix("m")) for name in PROGRAMS}
+    assert 4 * asked["client"] + 3 * asked["server"] <= 1000
+    for name in PROGRAMS:
+        assert container(name)["readinessProbe"]["periodSeconds"] == 1
+        assert deployment(name)["enableServiceLinks"] is False
+
+
+def test_images_have_the_same_version_everywhere():
+    """The tag that a cluster runs is the version of the image and of the project: a new build rolls out."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    (kustomization,) = load(K8S / "kustomization.yaml")
+    assert {each["name"]: each["newTag"] for each in kustomization["images"]} == {
+        f"ball-{name}": project for name in PROGRAMS
+    }
+    for name in PROGRAMS:
+        assert container(name)["image"] == f"ball-{name}"
+        assert service(name)["image"] == f"ball-{name}:{project}"
+        assert f'org.opencontainers.image.version="{project}"' in dockerfile(name)
+
+
+def test_autoscaler_takes_servers_away_one_by_one():
+    """Scaling in never ends many sessions at once: one pod in five minutes at most."""
+    (scaler,) = load(K8S / "autoscaling" / "hpa.yaml")
+    assert scaler["spec"]["behavior"]["scaleDown"]["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 300}]
+
+
+def test_images_have_a_standard_library_that_is_compiled():
+    """On a root that is read-only Python compiles at every start what the image has not compiled."""
+    for name in PROGRAMS:
+        text = dockerfile(name)
+        assert text.index("compileall -q -x") < text.index("COPY requirements-server.txt")
+        assert "pip uninstall --yes pip" in text
+
+
+def test_kustomization_with_the_components_resolves(tmp_path: Path):
     """Kustomize itself makes one list of all, the optional component included."""
     shutil.copytree(K8S, tmp_path / "k8s")
     mine = tmp_path / "mine"
     mine.mkdir()
-    (mine / "kustomization.yaml").write_text("resources: [../k8s]\ncomponents: [../k8s/autoscaling]\n")
+    (mine / "kustomization.yaml").write_text(
+        "resources: [../k8s]\ncomponents: [../k8s/autoscaling, ../k8s/production]\n"
+    )
     done = subprocess.run([tool("kubectl"), "kustomize", mine], capture_output=True, text=True, check=True)
     kinds = sorted(f"{each['kind']}/{each['metadata']['name']}" for each in yaml.safe_load_all(done.stdout))
     assert kinds == [
         "Deployment/ball-client",
         "Deployment/ball-server",
         "HorizontalPodAutoscaler/ball-server",
+        "NetworkPolicy/ball-client",
+        "NetworkPolicy/ball-server",
+        "PodDisruptionBudget/ball-server",
         "Service/ball-server",
     ]
