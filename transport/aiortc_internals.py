@@ -1,0 +1,296 @@
+"""What is private to aiortc and aioice, all of it in this file: what is mended in them, and what is reached for.
+
+Every private name is checked before it is used. Where one is not as expected, things stay as the library has them,
+with one warning; what is lost by that is said below. Each mend has a test that it is needed, which fails, and so asks
+for its removal, as soon as the library needs it no longer (tests/test_aiortc_internals.py).
+
+    mend                      without it
+    datagrams                 one empty UDP datagram from anyone ends a session; strange STUN is a traceback each
+    SCTP, RTP and RTCP        a malformed SACK, a stream id used twice or text that is not UTF-8 is a traceback
+    clocks                    a wall clock that is set stretches SCTP's timeouts to a minute, and stops RTCP for good
+    rate counter              a pause is walked through millisecond by millisecond in the event loop
+    jitter                    does not fit its field after strange time stamps: RTCP stops, and stop() waits for ever
+    addresses                 no loopback address is ever gathered, and all others always
+    connecting                a description that fails only when it is used is a traceback, and nobody learns of it
+"""
+
+import asyncio
+import contextlib
+import datetime
+import functools
+import inspect
+import ipaddress
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar
+from types import SimpleNamespace
+from typing import Any
+
+import aioice.ice
+import aioice.stun
+import aioice.turn
+import aiortc.clock
+import aiortc.mediastreams
+import aiortc.rtcrtpreceiver
+import aiortc.rtcrtpsender
+import aiortc.rtcsctptransport
+from aiortc import RTCPeerConnection
+from aiortc.rate import RateBucket, RateCounter
+from aiortc.rtcdtlstransport import RTCDtlsTransport
+from aiortc.rtcrtpreceiver import StreamStatistics
+from aiortc.rtcsctptransport import RTCSctpTransport
+
+logger = logging.getLogger(__name__)
+
+TELL_INTERVAL = 10.0  # s between two log lines of one kind about what was dropped
+CLOSE_TIMEOUT = 1.0  # s
+MAX_JITTER = 2**32 - 1  # RFC 3550, section 6.4.1: 32 bits
+
+dropped: Counter[str] = Counter()  # what peers and strangers sent that is of no use, by kind
+_told: dict[str, float] = {}  # when each kind was last logged, s
+_addresses: ContextVar[tuple[str, bool] | None] = ContextVar("addresses", default=None)  # first, and whether only
+
+
+def drop(kind: str, error: Exception | None = None) -> None:
+    """Count something that is of no use, and log it, though not more often than every TELL_INTERVAL."""
+    dropped[kind] += 1
+    now = time.monotonic()
+    if now - _told.get(kind, -TELL_INTERVAL) >= TELL_INTERVAL:
+        _told[kind] = now
+        logger.warning("dropped %s: %d so far%s", kind, dropped[kind], f" ({error!r})" if error else "")
+
+
+# --- Mends ---------------------------------------------------------------------------------------
+
+
+@functools.cache
+def mend() -> bool:
+    """Mend what is listed above, once for this process; return whether everything was as expected."""
+    return all(
+        [
+            _replace(aioice.ice.StunProtocol, "datagram_received", "self data addr", _mended_datagrams),
+            _replace(RTCSctpTransport, "_handle_data", "self data", _without_traceback("SCTP packets")),
+            _replace(RTCDtlsTransport, "_handle_rtp_data", "self data arrival_time_ms", _without_traceback("RTP")),
+            _replace(RTCDtlsTransport, "_handle_rtcp_data", "self data", _without_traceback("RTCP")),
+            _replace(RTCPeerConnection, "_RTCPeerConnection__connect", "self", _mended_connect),
+            _replace(aioice.ice, "get_host_addresses", "use_ipv4 use_ipv6", _mended_addresses),
+            _replace(RateCounter, "_erase_old", "self now_ms", _mended_rate_counter),
+            _mend_jitter(),
+            _mend_clocks(),
+        ]
+    )
+
+
+def _replace(
+    owner: Any, name: str, parameters: str, mended: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> bool:
+    """Put `mended(stock)` in the place of a function, if that has these parameters; return whether it has."""
+    stock = getattr(owner, name, None)
+    if stock is None or " ".join(inspect.signature(stock).parameters) != parameters:
+        return _unexpected(f"{owner.__name__}.{name}")
+    setattr(owner, name, functools.wraps(stock)(mended(stock)))
+    return True
+
+
+def _unexpected(name: str) -> bool:
+    logger.warning("this aiortc or aioice is not built as expected: %s stays as it is", name)
+    return False
+
+
+def _mended_datagrams(stock: Callable[..., None]) -> Callable[..., None]:
+    """Let through what can be a packet (RFC 7983, section 7), and only from where the peer is known to be."""
+
+    def datagram_received(self: Any, data: bytes, addr: tuple[Any, ...]) -> None:
+        kind = data[0] if data else 255
+        source = (addr[0], addr[1])
+        try:
+            if kind < 4:
+                aioice.stun.parse_message(data)  # what is malformed would be taken for data, or raise what it likes
+                stock(self, data, addr)
+                if _is_peer(self.receiver, source):
+                    self.receiver.heard = time.monotonic()
+            elif not (20 <= kind < 64 or 128 <= kind < 192):
+                drop("datagrams that are no packets")
+            elif _is_peer(self.receiver, source):
+                self.receiver.heard = time.monotonic()
+                self.receiver.data_received(data, self.local_candidate.component)
+            else:
+                drop("datagrams of strangers")
+        except Exception as error:  # whatever a stranger's bytes make of it
+            drop("malformed STUN", error)
+
+    return datagram_received
+
+
+def _is_peer(connection: Any, source: tuple[str, int]) -> bool:
+    """Return whether an address belongs to the peer: it was signaled, or its connectivity checks were right."""
+    nominated, pairs = getattr(connection, "_nominated", None), getattr(connection, "_check_list", None)
+    if not isinstance(nominated, dict) or not isinstance(pairs, list):
+        return True  # nothing tells
+    pair = nominated.get(1)
+    if pair is not None and pair.remote_addr == source:
+        return True
+    return any(pair.remote_addr == source for pair in pairs)
+
+
+def _without_traceback(kind: str) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., Awaitable[None]]]:
+    """Return what makes a handler drop a packet that it cannot handle: the error would close the connection."""
+
+    def mended(stock: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        async def handle(self: Any, *args: Any, **kwargs: Any) -> None:
+            try:
+                await stock(self, *args, **kwargs)
+            except ConnectionError:
+                raise
+            except Exception as error:  # whatever the peer's bytes make of it
+                drop(f"{kind} that cannot be handled", error)
+
+        return handle
+
+    return mended
+
+
+def _mended_connect(stock: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Close the connection where the task that makes it fails: nobody looks at that task."""
+
+    async def connect(self: RTCPeerConnection) -> None:
+        try:
+            await stock(self)
+        except Exception as error:  # whatever the peer's description makes of it
+            drop("descriptions that cannot be used", error)
+            await close(self)
+
+    return connect
+
+
+def _mended_rate_counter(stock: Callable[..., None]) -> Callable[..., None]:
+    """Forget everything at once after a pause as long as the window, with the same result."""
+
+    def erase_old(self: Any, now_ms: int) -> None:
+        origin = now_ms - self._window_size + 1
+        if origin - self._origin_ms < self._window_size:
+            stock(self, now_ms)
+            return
+        self._buckets = [RateBucket() for _ in range(self._window_size)]
+        self._total = RateBucket()
+        self._origin_index, self._origin_ms = 0, origin
+
+    return erase_old
+
+
+def _mend_jitter() -> bool:
+    """Keep a receiver report's jitter within its 32 bits."""
+    stock = StreamStatistics.__dict__.get("jitter")
+    if not isinstance(stock, property) or stock.fget is None:
+        return _unexpected("StreamStatistics.jitter")
+    compute = stock.fget
+    StreamStatistics.jitter = property(lambda self: min(compute(self), MAX_JITTER))  # type: ignore[method-assign,assignment]
+    return True
+
+
+# --- Clocks --------------------------------------------------------------------------------------
+
+LAST_DATE = 2**32 - 2_208_988_800  # s since 1970, in 2036: what is later does not fit an NTP time stamp
+BEGAN = (
+    time.time() if 0 <= time.time() < LAST_DATE - 2**25 else 0.0
+) - time.monotonic()  # s: wall clock at monotonic 0
+
+
+def monotonic_time() -> float:
+    """Return the time as time.time() does, but by a clock that nobody sets."""
+    return BEGAN + time.monotonic()
+
+
+def monotonic_datetime() -> datetime.datetime:
+    """Return the time as a date, by a clock that nobody sets."""
+    return datetime.datetime.fromtimestamp(monotonic_time(), datetime.UTC)
+
+
+CLOCKED = (aiortc.mediastreams, aiortc.rtcrtpreceiver, aiortc.rtcrtpsender, aiortc.rtcsctptransport, aioice.turn)
+
+
+def _mend_clocks() -> bool:
+    """Give aiortc and aioice a clock that nobody sets: they take round trips and deadlines from the wall clock."""
+    clock = SimpleNamespace(time=monotonic_time, monotonic=time.monotonic)
+    if not all(getattr(module, "time", None) is time for module in CLOCKED):
+        return _unexpected("time")
+    for module in CLOCKED:
+        module.time = clock  # type: ignore[attr-defined]  # its own import of it
+    return _replace(aiortc.clock, "current_datetime", "", lambda _: monotonic_datetime)
+
+
+# --- Addresses -----------------------------------------------------------------------------------
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether an address is one of this machine's own, for itself only.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("::ffff:127.0.0.1"), is_loopback("10.0.0.1")
+    (True, True, True, False)
+    """
+    with contextlib.suppress(ValueError):
+        parsed = ipaddress.ip_address(address)
+        mapped = getattr(parsed, "ipv4_mapped", None)
+        return (mapped or parsed).is_loopback
+    return False
+
+
+@contextlib.contextmanager
+def gathering_at(address: str, only: bool) -> Iterator[None]:
+    """Gather candidates at an address first, or there only; nothing is opened elsewhere then."""
+    token = _addresses.set((address, only))
+    try:
+        yield
+    finally:
+        _addresses.reset(token)
+
+
+def _mended_addresses(stock: Callable[..., list[str]]) -> Callable[..., list[str]]:
+    """Return the addresses to gather candidates at: what `gathering_at` says, else aioice's own."""
+
+    def get_host_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+        wanted = _addresses.get()
+        if wanted is None:
+            return stock(use_ipv4, use_ipv6)
+        address, only = wanted
+        if only:
+            return [address]
+        found = stock(use_ipv4, use_ipv6)
+        return sorted(found, key=lambda each: each != address)
+
+    return get_host_addresses
+
+
+# --- What is reached for -------------------------------------------------------------------------
+
+
+def last_heard(pc: RTCPeerConnection) -> float | None:
+    """Return when anything of the peer's last came (s, monotonic); None if nothing has, or nothing tells."""
+    if pc.sctp is None:
+        return None
+    heard = getattr(getattr(pc.sctp.transport.transport, "_connection", None), "heard", None)
+    return heard if isinstance(heard, float) else None
+
+
+async def close(pc: RTCPeerConnection, patience: float = CLOSE_TIMEOUT) -> None:
+    """Close a connection, in `patience` seconds at most: some of what aiortc waits for may never come.
+
+    What it leaves open then is closed by itself; the rest is memory.
+    """
+    closing = asyncio.ensure_future(pc.close())
+    await asyncio.wait([closing], timeout=patience)
+    if closing.done():
+        closing.result()
+        return
+    closing.cancel()
+    drop("connections that did not close by themselves")
+    transports = {each.receiver.transport for each in pc.getTransceivers()} | (
+        {pc.sctp.transport} if pc.sctp else set()
+    )
+    for transport in transports:
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(patience):
+                await transport.stop()
+                await transport.transport.stop()
