@@ -36,7 +36,8 @@ import aiortc.mediastreams
 import aiortc.rtcrtpreceiver
 import aiortc.rtcrtpsender
 import aiortc.rtcsctptransport
-from aiortc import RTCPeerConnection
+from aiortc import RTCPeerConnection, RTCRtpSender
+from aiortc.contrib.signaling import TcpSocketSignaling
 from aiortc.rate import RateBucket, RateCounter
 from aiortc.rtcdtlstransport import RTCDtlsTransport
 from aiortc.rtcrtpreceiver import StreamStatistics
@@ -266,6 +267,61 @@ def _mended_addresses(stock: Callable[..., list[str]]) -> Callable[..., list[str
 # --- What is reached for -------------------------------------------------------------------------
 
 
+async def connect(signaling: TcpSocketSignaling) -> None:
+    """Dial, which receive() would do first: here a refusal can be told.
+
+    Raises:
+        OSError: there is nobody; TimeoutError among them.
+    """
+    if hasattr(signaling, "_connect"):
+        await signaling._connect(False)
+
+
+def adopt(signaling: TcpSocketSignaling, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Let a signaling speak over a connection that there is already."""
+    signaling._reader, signaling._writer = reader, writer
+
+
+def streams(signaling: TcpSocketSignaling) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Return what a connected signaling reads from and writes to."""
+    reader, writer = signaling._reader, signaling._writer
+    assert reader is not None
+    assert writer is not None
+    return reader, writer
+
+
+def release(signaling: TcpSocketSignaling) -> asyncio.StreamWriter | None:
+    """Take the connection from a signaling, so that its close() says no goodbye; return the way out, if any."""
+    writer = signaling._writer
+    signaling._reader = signaling._writer = None
+    return writer
+
+
+def local_host(signaling: TcpSocketSignaling) -> str | None:
+    """Return the address of this machine that signaling goes by; None if there is no connection."""
+    writer = getattr(signaling, "_writer", None)
+    name = writer.get_extra_info("sockname") if writer is not None else None
+    return str(name[0]) if name else None
+
+
+def on_picture_lost(sender: RTCRtpSender, tell: Callable[[], None]) -> bool:
+    """Call `tell` as well when a receiver cannot decode what it gets (PLI, FIR): aiortc tells its own encoder only.
+
+    Returns:
+        Whether that can be had; a client that loses a packet for good waits for the next key frame if not.
+    """
+    tell_encoder = getattr(sender, "_send_keyframe", None)
+    if tell_encoder is None:
+        return _unexpected("RTCRtpSender._send_keyframe")
+
+    def tell_both() -> None:
+        tell_encoder()
+        tell()
+
+    sender._send_keyframe = tell_both  # type: ignore[method-assign]  # on this one only
+    return True
+
+
 def last_heard(pc: RTCPeerConnection) -> float | None:
     """Return when anything of the peer's last came (s, monotonic); None if nothing has, or nothing tells."""
     if pc.sctp is None:
@@ -281,6 +337,8 @@ async def close(pc: RTCPeerConnection, patience: float = CLOSE_TIMEOUT) -> None:
     """
     closing = asyncio.ensure_future(pc.close())
     await asyncio.wait([closing], timeout=patience)
+    if closing.cancelled():  # it is closed, and did not end the first time
+        return
     if closing.done():
         closing.result()
         return

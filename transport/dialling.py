@@ -8,6 +8,7 @@ from aiortc.contrib.signaling import TcpSocketSignaling
 
 from common.sessions import End, PeerError, SlowPeerError
 from common.waiting import unless
+from transport import aiortc_internals as internals
 from transport.datachannel import ChannelAnswer
 from transport.link import Link, OnFrame, OnMessage, OnSkipped
 from transport.media import MediaAnswer
@@ -39,7 +40,7 @@ async def dial(host: str, port: int, wait: float) -> TcpSocketSignaling:
         signaling = TcpSocketSignaling(host, port)
         try:
             async with asyncio.timeout_at(min(deadline, loop.time() + ATTEMPT_TIMEOUT)):
-                await signaling._connect(False)  # what receive() does first; here its refusal can be told
+                await internals.connect(signaling)
             return signaling
         except OSError as error:  # TimeoutError is one, and says nothing
             reason = error.strerror or str(error) or "no answer"

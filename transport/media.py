@@ -12,6 +12,7 @@ from av import Packet, VideoFrame
 from av.frame import Frame
 
 from ball_track import Image
+from transport import aiortc_internals as internals
 from transport import receiver
 from transport.link import OnFrame, OnMessage
 from transport.webrtc import PeerAnswer, PeerOffer
@@ -50,14 +51,7 @@ class MediaOffer(PeerOffer):
         transceiver.setCodecPreferences(
             [codec for codec in RTCRtpSender.getCapabilities("video").codecs if codec.mimeType in wanted]
         )
-        # aiortc tells a lost picture (PLI, FIR) to its own encoder only, by this method of the sender
-        tell_encoder = transceiver.sender._send_keyframe
-
-        def on_picture_lost() -> None:
-            tell_encoder()
-            self._on_picture_lost()
-
-        transceiver.sender._send_keyframe = on_picture_lost  # type: ignore[method-assign]  # on this one only
+        internals.on_picture_lost(transceiver.sender, self._on_picture_lost)
 
 
 class _Gated(MediaStreamTrack):

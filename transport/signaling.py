@@ -16,6 +16,7 @@ from aiortc import RTCSessionDescription
 from aiortc.contrib.signaling import BYE, TcpSocketSignaling
 
 from common.sessions import End, PeerError
+from transport import aiortc_internals as internals
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ class AcceptedSignaling(TcpSocketSignaling):
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         super().__init__("", 0)  # where it would listen or dial
         self.peer = format_address(writer.get_extra_info("peername"))
-        self._reader, self._writer = reader, writer
+        internals.adopt(self, reader, writer)
 
 
 def format_address(address: object) -> str:

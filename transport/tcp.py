@@ -21,6 +21,7 @@ from av import Packet
 
 from common.sessions import End, PeerError
 from protocol.framing import BYE, FRAME, MAX_IMAGE, MAX_TEXT, TEXT, Chunk, FramingError, Unpacker, pack
+from transport import aiortc_internals as internals
 from transport.image_decoder import ImageDecoder
 from transport.link import MAX_BUFFERED, Link, OnFrame, OnMessage, OnSkipped, receive_offer
 from transport.signaling import receive_description
@@ -69,10 +70,8 @@ class TcpLink(Link):
 
     def _take_over(self) -> asyncio.StreamWriter:
         """Take the connection from the signaling, which has done its part; return the way out."""
-        reader, writer = self.signaling._reader, self.signaling._writer
-        assert reader is not None
-        assert writer is not None
-        self.signaling._reader = self.signaling._writer = None  # or its close() would say goodbye in its own way
+        reader, writer = internals.streams(self.signaling)
+        internals.release(self.signaling)  # or its close() would say goodbye in its own way
         self._writer = writer
         set_option(writer, TCP_RTO_MAX_MS, RTO_MAX)  # or it would stay away as long again as the network did
         self._tasks.append(asyncio.create_task(self._receive(reader)))

@@ -6,6 +6,7 @@ import itertools
 import logging
 import re
 from abc import abstractmethod
+from contextlib import AbstractContextManager
 
 from aiortc import RTCConfiguration, RTCDataChannel, RTCIceServer, RTCPeerConnection, RTCSessionDescription
 from aiortc.contrib.signaling import TcpSocketSignaling
@@ -15,6 +16,7 @@ from aiortc.rtcconfiguration import RTCBundlePolicy
 from common.sessions import End, PeerError
 from common.waiting import unless
 from protocol.messages import COORDINATES, COORDINATES_ID, SCORES, Ready, encode
+from transport import aiortc_internals as internals
 from transport.link import HANDSHAKE_TIMEOUT, MAX_BUFFERED, Link, OnMessage, receive_offer
 from transport.signaling import receive_description, until_bye
 
@@ -23,6 +25,7 @@ logger = logging.getLogger(__name__)
 MAX_CHANNELS = 8  # that a client may open; it needs one
 APPLICATION = re.compile(r"^m=application .*?(?=^m=|\Z)", re.MULTILINE | re.DOTALL)  # the section of the channels
 DCMAP = re.compile(rf'^a=dcmap:(\d{{1,5}}) (?:[^\r\n]*;)?label="{COORDINATES}"', re.MULTILINE)
+CANDIDATE = re.compile(r"^a=candidate:\S+ \d+ \S+ \d+ (\S+) ", re.MULTILINE)  # RFC 8839, section 5.1: the address
 MAX_STREAM = 65535  # RFC 8832, section 6: an SCTP stream's number is below it
 READY_INTERVAL = 0.1  # s between two messages that say that the channel is open
 
@@ -36,7 +39,9 @@ class PeerLink(Link):
 
     def __init__(self, signaling: TcpSocketSignaling, on_message: OnMessage, stun: str | None) -> None:
         super().__init__(signaling, on_message)
+        internals.mend()
         self._pc = RTCPeerConnection(configuration(stun))
+        self._stun = stun
         self._ready = asyncio.Event()  # the client's channel is open: both sides are set up
         self._outgoing: RTCDataChannel | None = None
 
@@ -55,9 +60,21 @@ class PeerLink(Link):
     async def _until_end(self) -> End:
         return await until_end(self._pc, self.signaling)
 
+    def _gathering(self, offer: RTCSessionDescription | None = None) -> AbstractContextManager[None]:
+        """Gather candidates where signaling is: over the loopback nowhere else, and nothing is opened elsewhere.
+
+        A peer that was told of a STUN server, or offers to be met elsewhere (a port that is forwarded into a
+        container), is met wherever it can be.
+        """
+        host = internals.local_host(self.signaling)
+        if host is None:
+            return contextlib.nullcontext()
+        elsewhere = offer is not None and not all(map(internals.is_loopback, CANDIDATE.findall(offer.sdp)))
+        return internals.gathering_at(host, only=internals.is_loopback(host) and not elsewhere and self._stun is None)
+
     async def close(self) -> None:
         """End the session at once. Does nothing the second time."""
-        await self._pc.close()
+        await internals.close(self._pc)
 
 
 class PeerOffer(PeerLink):
@@ -91,7 +108,8 @@ class PeerOffer(PeerLink):
                 channel.on("message", self.on_message)
                 self._ready.set()
 
-        await self._pc.setLocalDescription(await self._pc.createOffer())
+        with self._gathering():
+            await self._pc.setLocalDescription(await self._pc.createOffer())
         await self.signaling.send(with_channel(self._pc.localDescription, COORDINATES_ID))
         answer = await receive_description(self.signaling, "answer")
         if answer is None:
@@ -137,7 +155,8 @@ class PeerAnswer(PeerLink):
         number = offered_channel(offer)
         self._outgoing = create_coordinates(self._pc, number)
         self._outgoing.on("open", self._ready.set)
-        await self._pc.setLocalDescription(await self._pc.createAnswer())
+        with self._gathering(offer):
+            await self._pc.setLocalDescription(await self._pc.createAnswer())
         answer = self._pc.localDescription
         await self.signaling.send(answer if number is None else with_channel(answer, number))
         opened = await self._until_ready()
