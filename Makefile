@@ -1,6 +1,7 @@
-# make run [DURATION=10]   server and client together
-# make demo                demo.mp4 and docs/demo.webp, from a run of 15 s
-# make test                every test that this machine can run
+# make run [DURATION=10] [OPTIONS='--view web']  server and client together; options of the client
+# make demo [REPLACE=yes]  a film of a run of 15 s in demo/; REPLACE=yes: in place of the repository's
+# make test [ARGS=...]     the tests that are quick, two minutes; its arguments: pytest --help
+# make test-all            every test that this machine can run, in random order, and what they cover
 # make netlab              server and client through a bad network, a table (needs root)
 # make transports          the ways that frames can travel, side by side, a table (needs root)
 # make soak [MINUTES=10]   memory over time, a table
@@ -11,46 +12,64 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RUNNING := $(VENV)/.running
+TESTING := $(VENV)/.testing
+PYTEST := $(BIN)/python -m pytest --numprocesses=4
+QUICK := -m "not (screen or browser or hosts or slow or fresh)"
 
 SECONDS ?= 20
 MINUTES ?= 10
 BENCH ?=
 
-.PHONY: run demo test netlab transports soak bench images manifests lint format clean
+.PHONY: run demo test test-all netlab transports soak bench images manifests lint types format clean
 
-$(VENV)/.installed: requirements.txt requirements-dev.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	touch $@
+$(RUNNING): requirements.txt tools/setup.py
+	@command -v $(PYTHON) > /dev/null || { echo "set-up: error: no $(PYTHON) here: install Debian's packages python3 and python3-venv, or make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) tools/setup.py
+	@touch $@
 
-run: $(VENV)/.installed
-	@$(BIN)/python client.py $(if $(DURATION),--duration $(DURATION)) & \
-	$(BIN)/python server.py --once $(if $(DURATION),--duration $(DURATION)); status=$$?; wait; exit $$status
+$(TESTING): requirements-dev.txt $(RUNNING)
+	@$(PYTHON) tools/setup.py tests
+	@touch $@
 
-demo: $(VENV)/.installed
-	@$(BIN)/python server.py --once & \
-	$(BIN)/python client.py --view none --record demo.mp4 --duration 15; status=$$?; wait; exit $$status
-	$(BIN)/python -m tools.animate demo.mp4 docs/demo.webp
+run: $(RUNNING)
+	@$(BIN)/python -m tools.run $(if $(DURATION),--duration $(DURATION)) $(OPTIONS)
 
-test: $(VENV)/.installed
-	$(BIN)/pytest
+demo: $(RUNNING)
+	@mkdir -p demo
+	@$(BIN)/python -m tools.run --duration 15 --view none --record demo/demo.mp4
+	@$(BIN)/python -m tools.animate demo/demo.mp4 demo/demo.webp
+ifeq ($(REPLACE),yes)
+	@mv demo/demo.mp4 demo.mp4
+	@mv demo/demo.webp docs/demo.webp
+	@rmdir demo
+	@echo "demo: demo.mp4 and docs/demo.webp are new"
+else
+	@echo "demo: demo/demo.mp4 and demo/demo.webp; make demo REPLACE=yes puts them in place of the repository's"
+endif
 
-netlab: $(VENV)/.installed
+test: $(TESTING)
+	@$(PYTEST) $(QUICK) $(ARGS)
+
+test-all: $(TESTING)
+	@$(PYTEST) --random-order-bucket=global $(ARGS)
+
+netlab: $(TESTING)
 	$(BIN)/python -m tools.netlab --seconds $(SECONDS)
 
-transports: $(VENV)/.installed
+transports: $(TESTING)
 	$(BIN)/python -m tools.netlab --transports --seconds $(SECONDS)
 
-soak: $(VENV)/.installed
+soak: $(TESTING)
 	$(BIN)/python -m tools.soak --minutes $(MINUTES)
 
-bench: $(VENV)/.installed
+bench: $(TESTING)
 	$(BIN)/python -m bench $(BENCH)
 
 images:
 	tools/images.sh
 
-manifests: $(VENV)/.installed
+manifests: $(TESTING)
 	$(BIN)/hadolint Dockerfile.server Dockerfile.client
 	$(BIN)/python -m tools.manifests k8s
 	@if docker compose version > /dev/null 2>&1; then docker compose config --quiet; \
@@ -59,17 +78,22 @@ manifests: $(VENV)/.installed
 	@if command -v kubectl > /dev/null; then kubectl kustomize k8s > /dev/null; \
 	else echo "kustomization: not resolved, missing: kubectl"; fi
 
-lint: $(VENV)/.installed
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy *.py film transport scoring finding views protocol common bench tools
-	$(BIN)/mypy --allow-untyped-defs --allow-incomplete-defs tests
-	$(BIN)/lint-imports
-	$(BIN)/shellcheck tools/*.sh
+lint: $(TESTING) types
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m ruff check .
+	$(BIN)/shellcheck .ci/run tools/*.sh
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*
+	@if command -v actionlint > /dev/null; then actionlint; \
+	else echo "workflows: their schema alone was checked, missing: actionlint"; fi
 
-format: $(VENV)/.installed
-	$(BIN)/ruff format .
-	$(BIN)/ruff check --fix .
+types: $(TESTING)
+	$(BIN)/python -m mypy *.py film transport scoring finding views protocol common bench tools
+	$(BIN)/python -m mypy --allow-untyped-defs --allow-incomplete-defs tests
+	$(BIN)/lint-imports
+
+format: $(TESTING)
+	$(BIN)/python -m ruff format .
+	$(BIN)/python -m ruff check --fix .
 
 clean:
 	rm -rf $(VENV) .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -8,6 +8,7 @@ from functools import cache
 import pytest
 from hypothesis import settings
 
+from support.browsers import CHROMEDRIVER, CHROMIUM
 from tools import lab
 
 # the same examples in every run: what fails once fails always, and a busy machine fails nothing
@@ -36,7 +37,7 @@ def lacking_root() -> str | None:
 NEEDS: dict[str, Callable[[], str | None]] = {
     "root": cache(lacking_root),
     "screen": cache(lambda: lacking_programs("Xvfb", "xdotool")),
-    "browser": cache(lambda: lacking_programs("chromium", "chromedriver")),
+    "browser": cache(lambda: None if CHROMIUM and CHROMEDRIVER else "no chromium, or no chromedriver"),
     "hosts": cache(lab.missing),
     "fresh": cache(lambda: lacking_root() or lacking_programs("debootstrap")),
 }

@@ -14,6 +14,8 @@ from support.programs import read_summary, run
 from tools.lab import SERVER_ADDRESS, Lab
 from tools.procfs import free_port
 
+pytestmark = pytest.mark.browser
+
 # Gets the offer's SDP, returns the answer's. `scores` is what the server says.
 CLIENT = """
     const [sdp, done] = arguments, scores = [], video = document.createElement("video");

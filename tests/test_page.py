@@ -301,6 +301,7 @@ def grab(browser: Chrome) -> npt.NDArray[np.uint8]:
     return picture.astype(np.uint8, copy=False)
 
 
+@pytest.mark.browser
 def test_browser_shows_picture_figures_and_charts(browser: Chrome) -> None:
     """A person sees the ball move under its cross, figures count, two charts grow, and the console stays empty."""
     signaling, port = free_port(), free_port()
@@ -383,6 +384,7 @@ def test_browser_tells_what_is_old_and_shows_what_is_new_again(browser: Chrome) 
             assert client.wait() == 0
 
 
+@pytest.mark.browser
 def test_browser_fits_a_telephone_and_follows_light_and_dark(browser: Chrome) -> None:
     """No sideways scrolling on a narrow screen; text stands out from its ground by 4.5 to 1 in both schemes."""
     port = free_port()

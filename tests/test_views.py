@@ -16,7 +16,7 @@ from ball_track import Point, Scene, planes
 from protocol.messages import Score
 from support.marks import find_cross, find_white
 from support.programs import PATIENCE, Program, is_alive, run, wait_until_gone
-from support.screen import Screen, needs_screen, run_screen, wait_until
+from support.screen import Screen, run_screen, wait_until
 from tools.procfs import free_port
 from views.screens import TITLE, Closed, Failed, Ready
 from views.sightings import Figures, Sight
@@ -194,7 +194,7 @@ def marks(screen: Screen) -> tuple[Point, Point] | None:
     return None if ball is None or cross is None or cross.y > 380 else (ball, cross)
 
 
-@needs_screen
+@pytest.mark.screen
 @pytest.mark.parametrize("key", ["q", "Escape"])
 def test_window_marks_the_ball_and_is_closed_by_a_key(screen: Screen, serving: tuple[Program, int], key: str) -> None:
     """The cross lies on the ball of the very frame that is shown, though it moves; q and Esc end in order."""
@@ -214,7 +214,7 @@ def test_window_marks_the_ball_and_is_closed_by_a_key(screen: Screen, serving: t
         server.wait_for("^client 1 from .*: bye")
 
 
-@needs_screen
+@pytest.mark.screen
 @pytest.mark.parametrize("platform", ["", "wayland", "wayland;xcb", "xcb"])
 def test_window_is_closed_by_its_button(
     screen: Screen, serving: tuple[Program, int], platform: str, monkeypatch: pytest.MonkeyPatch
@@ -230,7 +230,7 @@ def test_window_is_closed_by_its_button(
         server.wait_for("^client 1 from .*: bye")
 
 
-@needs_screen
+@pytest.mark.screen
 def test_window_puts_the_ball_where_it_is(screen: Screen) -> None:
     """A ball that rests is on the screen where the scene has it, and the cross with it."""
     port, scene = free_port(), Scene(speed=0)
@@ -248,7 +248,7 @@ def test_window_puts_the_ball_where_it_is(screen: Screen) -> None:
             assert np.subtract(mark, corner) == pytest.approx(place, abs=1)
 
 
-@needs_screen
+@pytest.mark.screen
 def test_client_goes_on_when_the_window_dies(screen: Screen, serving: tuple[Program, int]) -> None:
     """Killed or aborted by its window system, the window takes nothing along, and is missed in one line."""
     server, port = serving
@@ -263,7 +263,7 @@ def test_client_goes_on_when_the_window_dies(screen: Screen, serving: tuple[Prog
         assert len([line for line in client.lines if "window" in line]) == 1
 
 
-@needs_screen
+@pytest.mark.screen
 def test_window_ends_with_a_client_that_is_killed(screen: Screen, serving: tuple[Program, int]) -> None:
     """No window stays behind."""
     _, port = serving

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
 from support.programs import PATIENCE
 
-CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+CHROMIUM, CHROMEDRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
 FLAGS = (
     "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
     "disable-component-update", "disable-sync", "window-size=1280,900",
@@ -22,14 +21,13 @@ FLAGS = (
 
 @contextmanager
 def run_browser(folder: Path, prefix: tuple[str, ...] = ()) -> Iterator[Chrome]:
-    """Run a browser for the length of a block; skip the test where there is none.
+    """Run a browser for the length of a block; for tests with the marker `browser`.
 
     Args:
         folder: where it may keep its files.
         prefix: what to run it with, such as another network's namespace.
     """
-    if not (CHROMIUM and CHROMEDRIVER):
-        pytest.skip("needs Debian's packages chromium and chromium-driver")
+    assert CHROMIUM is not None
     start = folder / "browser.sh"
     start.write_text(f'#!/bin/sh\nexec {shlex.join((*prefix, CHROMIUM))} "$@"\n')
     start.chmod(0o755)

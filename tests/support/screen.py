@@ -3,7 +3,6 @@
 import ctypes
 import mmap
 import os
-import shutil
 import struct
 import subprocess
 import tempfile
@@ -13,14 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from ball_track import Image
 from support.programs import PATIENCE
-
-needs_screen = pytest.mark.skipif(
-    not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="needs Debian's packages xvfb and xdotool"
-)
 
 WIDTH, HEIGHT = 800, 600
 
