@@ -51,6 +51,13 @@ class Point(NamedTuple):
     y: float
 
 
+class Walls(NamedTuple):
+    """Between which a ball's centre moves: (low, high) of x and of y, px."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+
+
 # --- The scene -----------------------------------------------------------------------------------
 
 
@@ -110,11 +117,16 @@ class Scene:
         )
 
     @cached_property
+    def walls(self) -> Walls:
+        """Return between which walls the ball's centre flies: it touches them a radius away."""
+        low = self.radius - 0.5
+        return Walls((low, self.width - 0.5 - self.radius), (low, self.height - 0.5 - self.radius))
+
+    @cached_property
     def _start(self) -> tuple[float, float, float, float]:
         """Return x and y at k = 0 (px) and the velocity (px / frame), chosen by the seed."""
         dice = random.Random(self.seed)
-        low, right, bottom = self.radius - 0.5, self.width - 0.5 - self.radius, self.height - 0.5 - self.radius
-        x, y = dice.uniform(low, right), dice.uniform(low, bottom)
+        x, y = dice.uniform(*self.walls.x), dice.uniform(*self.walls.y)
         # 15 to 75 degrees into any quadrant: a path along a wall would measure one axis only
         angle = math.radians(dice.uniform(15, 75) + 90 * dice.randrange(4))
         step = self.speed / self.fps
@@ -127,11 +139,7 @@ class Scene:
         True
         """
         x, y, vx, vy = self._start
-        low = self.radius - 0.5
-        return Point(
-            fold(x + vx * k, low, self.width - 0.5 - self.radius),
-            fold(y + vy * k, low, self.height - 0.5 - self.radius),
-        )
+        return Point(fold(x + vx * k, *self.walls.x), fold(y + vy * k, *self.walls.y))
 
 
 def fold(along: float, low: float, high: float) -> float:

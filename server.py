@@ -113,7 +113,7 @@ class BallVideoTrack(MediaStreamTrack):
         if self.readyState != "live":
             raise MediaStreamError
         media.pts, media.time_base = shot.pts, VIDEO_TIME_BASE
-        self._ledger.sent(Frame(shot.k, shot.pts, shot.drawn, shot.truth))
+        self._ledger.sent(Frame(shot.k, shot.pts, shot.drawn, shot.truth, captured=shot.captured))
         return media
 
     def on_picture_lost(self) -> None:
@@ -134,7 +134,7 @@ class Session:
     def __init__(self, number: int, server: "Server", signaling: AcceptedSignaling) -> None:
         self.number = number
         self.peer = signaling.peer
-        self.ledger = Ledger(server.film.where, lambda frame: server.on_frame_left(self, frame))
+        self.ledger = Ledger(server.film.where, lambda frame: server.on_frame_left(self, frame), server.film.walls)
         self._server = server
         self._account = Account(
             f"client {number}",

@@ -31,7 +31,7 @@ import math
 from collections import deque
 from typing import NamedTuple
 
-from ball_track import Point, fold
+from ball_track import Point, Walls, fold
 
 SPAN = 1.0  # s that a coordinate is remembered
 KEPT = 12  # coordinates on a line: more average more noise, fewer follow a path sooner that is not quite straight
@@ -39,13 +39,6 @@ MIN_NOISE = 0.05  # px; what is nearer to the line than a few times this is on i
 START_NOISE = 1.0  # px, as long as no better is known
 OUTSIDE = 6.0  # times the noise: so far from where it should be, a coordinate is off the line
 LEARNING = 0.1  # share of each coordinate's distance in the noise
-
-
-class Walls(NamedTuple):
-    """Between which the ball's centre moves: (low, high) of x and of y, px."""
-
-    x: tuple[float, float]
-    y: tuple[float, float]
 
 
 class _Line(NamedTuple):

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from ball_track import Image, Point, Scene, draw
+from ball_track import Image, Point, Scene, Walls, draw
 from protocol.matching import stamp
 
 
@@ -19,7 +19,8 @@ class Shot(NamedTuple):
     """One frame of the film.
 
     k: its number; pts: ticks of 1 / 90000 s; drawn: s, when its drawing began, or it came from its source;
-    truth: the ball's centre, px, None where it is unknown; image: (H * 3 / 2, W) uint8 I420, which nobody may change.
+    truth: the ball's centre, px, None where it is unknown; image: (H * 3 / 2, W) uint8 I420, which nobody may change;
+    captured: s, the moment that it shows, as a camera stamps its pictures, None where that is not known better.
     """
 
     k: int
@@ -27,6 +28,7 @@ class Shot(NamedTuple):
     drawn: float
     truth: Point | None
     image: Image
+    captured: float | None = None
 
 
 class Footage(Protocol):
@@ -36,6 +38,7 @@ class Footage(Protocol):
     width: int  # px
     height: int
     fps: float  # frames / s
+    walls: Walls | None  # between which the ball flies, px; None if unknown
 
     async def next(self, after: int) -> Shot:
         """Wait for a frame after number `after`, and return the newest one."""
@@ -56,6 +59,7 @@ class Film:
         self.scene = scene
         self.clock = clock
         self.width, self.height, self.fps = scene.width, scene.height, scene.fps
+        self.walls: Walls | None = scene.walls
         self._start: float | None = None  # s, when frame 0 is due
         self._shot: Shot | None = None  # the newest
 
@@ -69,14 +73,14 @@ class Film:
         while (now := self.clock()) < due:  # noqa: ASYNC110  # a timer may be early by its resolution
             await asyncio.sleep(due - now)
         if self._shot is None or self._shot.k < k:
-            self._shot = self._draw(k)
+            self._shot = self._draw(k, due)
         return self._shot
 
     def where(self, now: float) -> Point:
         """Return the ball's true centre at a time (s of the film's clock), in px."""
         return self.scene.position((now - self._start) * self.scene.fps if self._start is not None else 0)
 
-    def _draw(self, k: int) -> Shot:
+    def _draw(self, k: int, due: float) -> Shot:
         drawn = self.clock()
         truth = self.scene.position(k)
-        return Shot(k, stamp(k, self.scene.fps), drawn, truth, draw(self.scene, truth))
+        return Shot(k, stamp(k, self.scene.fps), drawn, truth, draw(self.scene, truth), due)

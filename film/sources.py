@@ -30,7 +30,7 @@ from aiortc.contrib.media import MediaPlayer
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
-from ball_track import Image, Point
+from ball_track import Image, Point, Walls
 from film.drawn import Shot
 from protocol.matching import CLOCK_RATE, OFFSET, OFFSETS
 
@@ -73,6 +73,7 @@ class SourceFilm:
         self.clock = clock
         self.width, self.height = 0, 0  # px, of the first picture
         self.fps = fps
+        self.walls: Walls | None = None  # nobody knows them
         self._source = source
         self._wanted_size = size
         self._truth = truth or {}

@@ -7,11 +7,15 @@
     skipped  | the client received it and passed over it to stay current
     lost     | nothing was said of it before the deadline or the end
 
-Three figures are kept for the scored ones, each a `Distribution`:
+Five figures are kept for the scored ones, each a `Distribution`:
 
-    error       px   the coordinate against the truth of the very frame that it was found in
-    latency     ms   from the frame's being drawn to its coordinate's arrival, on the server's monotonic clock
-    live error  px   the coordinate against where the ball is when it arrives; what a robot would feel
+    error             px   the coordinate against the truth of the very frame that it was found in
+    latency           ms   from the frame's being drawn to its coordinate's arrival, on the server's monotonic clock
+    live error        px   the coordinate against where the ball is when it arrives; what a robot would feel
+    predicted error   px   the same, once the robot reckons with the coordinate's age: see common/prediction.py
+    with walls        px   the same, if it knows the walls as well; where nobody does there is none
+
+What is predicted, is predicted from coordinates as they were reported, and the times of their frames.
 
 This module knows no clock, no file and no network: times are handed in, in seconds of any monotonic clock.
 """
@@ -23,12 +27,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from ball_track import Point
+from ball_track import Point, Walls
+from common.prediction import Predictor
 from protocol.matching import MODULUS, Matcher
 from protocol.messages import Found, Message, Missed, Restarted, Skipped
 from scoring.distribution import Distribution
 
 DEADLINE_S = 10.0  # a frame that nothing was said of for so long is lost
+
+FIGURES = ("error_px", "latency_ms", "live_error_px", "predicted_error_px", "predicted_walls_error_px")
 
 Report = tuple[Found | Missed | Skipped, float]  # what the client says, and when (s)
 
@@ -49,7 +56,7 @@ class Frame:
 
     k: its number; pts: ticks of 1 / 90000 s; drawn: s; truth: the ball's centre, px, None where it is unknown:
     then a coordinate has a latency and no error; reported: the pts that the client calls it by, ticks; found:
-    where the client found the ball, px.
+    where the client found the ball, px; captured: s, the moment that it shows, `drawn` if None.
     """
 
     k: int
@@ -62,6 +69,9 @@ class Frame:
     error_px: float | None = None
     latency_ms: float | None = None
     live_error_px: float | None = None
+    predicted_error_px: float | None = None
+    predicted_walls_error_px: float | None = None
+    captured: float | None = None
 
 
 class Score:
@@ -82,6 +92,8 @@ class Score:
         self.error_px = Distribution()
         self.latency_ms = Distribution()
         self.live_error_px = Distribution()
+        self.predicted_error_px = Distribution()
+        self.predicted_walls_error_px = Distribution()
         self.first = math.inf  # s: when the first frame was drawn
         self.last = -math.inf  # s: when the last one was
 
@@ -91,9 +103,8 @@ class Score:
         self.rejected += other.rejected
         self.repeated += other.repeated
         self.restarts += other.restarts
-        self.error_px.merge(other.error_px)
-        self.latency_ms.merge(other.latency_ms)
-        self.live_error_px.merge(other.live_error_px)
+        for figure in FIGURES:
+            getattr(self, figure).merge(getattr(other, figure))
         self.first, self.last = min(self.first, other.first), max(self.last, other.last)
 
     @property
@@ -106,9 +117,7 @@ class Score:
         sent, seconds = self.frames["sent"], self.duration_s
         return {
             "frames": {name: self.frames[name] for name in map(str, self.COUNTS)},
-            "error_px": self.error_px.summary(),
-            "latency_ms": self.latency_ms.summary(),
-            "live_error_px": self.live_error_px.summary(),
+            **{figure: getattr(self, figure).summary() for figure in FIGURES},
             "fps": (sent - 1) / seconds if sent > 1 and seconds else 0.0,
             "duration_s": seconds,
             "rejected": self.rejected,
@@ -126,15 +135,21 @@ class Ledger:
     Args:
         where: the ball's true centre (px) at a time (s), None if unknown, for the live error.
         on_left: called with each frame that leaves, its state final.
+        walls: between which the ball flies, px; None if unknown.
     """
 
     def __init__(
-        self, where: Callable[[float], Point | None], on_left: Callable[[Frame], None] = lambda _: None
+        self,
+        where: Callable[[float], Point | None],
+        on_left: Callable[[Frame], None] = lambda _: None,
+        walls: Walls | None = None,
     ) -> None:
         self.score = Score()
         self.end: str | None = None  # why it was closed
         self._where = where
         self._on_left = on_left
+        self._straight = Predictor()
+        self._folded = Predictor(walls) if walls is not None else None
         self._frames: dict[int, Frame] = {}  # by pts modulo 2^32, oldest first
         self._matcher: Matcher[Report, Frame] = Matcher()
         self._last_but_one = -math.inf  # s: when the frame before the newest was drawn
@@ -243,7 +258,21 @@ class Ledger:
                 if truth_now is not None:
                     frame.live_error_px = math.dist(frame.found, truth_now)
                     self.score.live_error_px.add(frame.live_error_px)
+                self._predict(frame, frame.found, now, truth_now)
         self.score.frames[frame.state] += 1
+
+    def _predict(self, frame: Frame, found: Point, now: float, truth: Point | None) -> None:
+        """Predict from a coordinate, and those before it, where the ball is `now` (s), and judge that by the truth."""
+        captured = frame.drawn if frame.captured is None else frame.captured
+        for figure, predictor in (("predicted_error_px", self._straight), ("predicted_walls_error_px", self._folded)):
+            if predictor is None:
+                continue
+            predictor.observe(captured, found)
+            predicted = predictor.at(now)
+            if predicted is not None and truth is not None:
+                error = math.dist(predicted, truth)
+                setattr(frame, figure, error)
+                getattr(self.score, figure).add(error)
 
     def _leave(self, frame: Frame) -> None:
         if frame.state is State.OPEN:

@@ -46,6 +46,14 @@ class ServerMetrics(Collector):
         self._live_error = self._histogram(
             "ball_live_error_pixels", "Coordinate against where the ball is when it arrives", ERROR_BUCKETS
         )
+        self._predicted = self._histogram(
+            "ball_predicted_error_pixels",
+            "Prediction for a coordinate's arrival against where the ball is",
+            ERROR_BUCKETS,
+        )
+        self._predicted_walls = self._histogram(
+            "ball_predicted_walls_error_pixels", "The same, with the walls known", ERROR_BUCKETS
+        )
         self._latency = self._histogram(
             "ball_latency_seconds", "From a frame's being drawn to its coordinate's arrival", LATENCY_BUCKETS
         )
@@ -60,6 +68,10 @@ class ServerMetrics(Collector):
             self._error.observe(frame.error_px)
         if frame.live_error_px is not None:
             self._live_error.observe(frame.live_error_px)
+        if frame.predicted_error_px is not None:
+            self._predicted.observe(frame.predicted_error_px)
+        if frame.predicted_walls_error_px is not None:
+            self._predicted_walls.observe(frame.predicted_walls_error_px)
         if frame.latency_ms is not None:
             self._latency.observe(frame.latency_ms / 1000)
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from scoring.ledger import Frame
+from scoring.ledger import FIGURES, Frame
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ("client", "k", "pts", "state", "x", "y", "true_x", "true_y", "error_px", "latency_ms", "live_error_px")
+COLUMNS = ("client", "k", "pts", "state", "x", "y", "true_x", "true_y", *FIGURES)
 
 
 class WholeFile:
@@ -99,7 +99,7 @@ class LedgerFile:
     def write(self, client: int, frame: Frame) -> None:
         """Write one frame; numbers unrounded, what is not known left empty."""
         found = frame.found or (None, None)
-        figures = (frame.error_px, frame.latency_ms, frame.live_error_px)
+        figures = (getattr(frame, figure) for figure in FIGURES)
         self._rows.writerow((client, frame.k, frame.pts, frame.state, *found, *(frame.truth or (None, None)), *figures))
 
     def close(self) -> None:

@@ -23,9 +23,15 @@ from scoring.ledger import Frame, Score, State
 MODES = ("auto", "live", "second", "every")
 REFRESH_S = {"live": 0.25, "second": 1.0}
 NEWEST = 8  # coordinates that the panel shows, where there is room for them
-PANEL_LINES = 20  # of the panel, besides the coordinates; rich cuts off what does not fit
+PANEL_LINES = 22  # of the panel, besides the coordinates; rich cuts off what does not fit
 
-FIGURES = (("error", "error_px", "px"), ("latency", "latency_ms", "ms"), ("live error", "live_error_px", "px"))
+FIGURES = (
+    ("error", "error_px", "px"),
+    ("latency", "latency_ms", "ms"),
+    ("live error", "live_error_px", "px"),
+    ("predicted", "predicted_error_px", "px"),
+    ("with walls", "predicted_walls_error_px", "px"),
+)
 
 
 class Terminal:
@@ -148,7 +154,7 @@ def summary_line(summary: dict[str, Any]) -> str:
 
 
 def summary_tables(summary: dict[str, Any]) -> tuple[Table, Table]:
-    """Return a summary as tables: what became of the frames, and the three figures."""
+    """Return a summary as tables: what became of the frames, and the figures."""
     frames = summary["frames"]
     states = [str(state) for state in State if state is not State.OPEN]
     judged = summary["error_px"] is not None or not frames[State.SCORED]

@@ -12,8 +12,8 @@ import pytest
 
 import client
 from ball_track import COLORS, Scene, blank, draw
+from bench.clips import Clip, to_i420
 from finding.color import HUES, find, find_disc
-from support.clips import Clip, to_i420
 from support.programs import read_summary, run
 from tools.procfs import free_port
 

@@ -47,6 +47,7 @@ async def test_next_keeps_to_the_schedule(clock: Clock, fps: float) -> None:
         shot = await shown.next(after=k - 1)
         assert shot.k == k
         assert -1e-9 <= shot.drawn - (1000 + 0.2 / fps + k / fps) < 0.001
+        assert shot.captured == pytest.approx(1000 + 0.2 / fps + k / fps, abs=1e-9)
     assert clock.slept
 
 

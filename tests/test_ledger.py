@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ball_track import Point
+from ball_track import Point, Scene
 from protocol.matching import CONFIRMING, MAX_HELD, MODULUS, stamp
 from protocol.messages import Found, Message, Missed, Restarted, Skipped
 from protocol.messages import Score as ScoreMessage
@@ -282,6 +282,50 @@ def test_report_figures_are_those_of_the_very_frame() -> None:
         assert frame.live_error_px == pytest.approx(math.hypot(103 + frame.k - 160, 4))
 
 
+def test_report_judges_what_is_predicted_from_the_coordinates_reported() -> None:
+    """Drawn late and reported later, a coordinate is as old as its frame; what is known of it is right to its noise."""
+    scene, start, late = Scene(seed=3), 5.0, 0.106
+    ledger = Ledger(lambda now: scene.position((now - start) * FPS), walls=scene.walls)
+    wrong = Point(0.003, -0.004)  # of every coordinate: a prediction from the truth would not have it
+    for k in range(300):
+        due = start + k / FPS
+        truth = scene.position(k)
+        ledger.sent(Frame(k, stamp(k, FPS), due + 0.003 * (k % 3), truth, captured=due))
+        ledger.report(Found(stamp(k, FPS), truth.x + wrong.x, truth.y + wrong.y), due + late)
+    summary = ledger.score.summary()
+    assert summary["live_error_px"]["p50"] == pytest.approx(240 * late, rel=0.01)
+    assert summary["predicted_walls_error_px"]["max"] < 0.05
+    assert summary["predicted_walls_error_px"]["p50"] == pytest.approx(0.005, abs=0.0001)
+    assert summary["predicted_error_px"]["p50"] < 0.01
+    assert summary["predicted_error_px"]["max"] > 10  # at a wall that it does not know
+
+
+def test_report_without_walls_has_no_figure_with_walls() -> None:
+    """Where nobody knows the walls there is the prediction without; where the truth is unknown there is none."""
+    for where, judged in ((lambda now: Point(100 + 10 * now, 100), True), (lambda _: None, False)):
+        ledger = Ledger(where)
+        for k in range(10):
+            ledger.sent(Frame(k, stamp(k, FPS), k / FPS, None))
+            ledger.report(Found(stamp(k, FPS), 100 + 10 * k / FPS, 100), k / FPS + 0.1)
+        summary = ledger.score.summary()
+        assert summary["predicted_walls_error_px"] is None
+        assert (summary["predicted_error_px"] is not None) == judged
+        if judged:
+            assert summary["predicted_error_px"]["max"] < 1e-6
+
+
+def test_report_of_the_first_coordinate_predicts_nothing() -> None:
+    """One coordinate has no direction: its frame has a live error and no predicted one."""
+    ledger = Ledger(lambda now: Point(100 + 10 * now, 100))
+    frames = []
+    for k in range(10):
+        ledger.sent(Frame(k, stamp(k, FPS), k / FPS, None))
+        frames += ledger.report(Found(stamp(k, FPS), 100 + 10 * k / FPS, 100), k / FPS + 0.1)
+    assert frames[0].live_error_px is not None
+    assert frames[0].predicted_error_px is None
+    assert all(frame.predicted_error_px is not None for frame in frames[1:])
+
+
 def test_report_refuses_what_a_client_does_not_say() -> None:
     """A client that gives itself a score is not believed."""
     with pytest.raises(ValueError, match="Score"):
@@ -368,7 +412,7 @@ def test_summary_has_the_keys_of_summary_json() -> None:
     summary = scored(0, 31, 0.5).summary()
     assert list(summary["frames"]) == ["sent", "scored", "missed", "skipped", "lost", "unmatched"]
     assert summary["frames"] == {"sent": 31, "scored": 30, "missed": 0, "skipped": 0, "lost": 1, "unmatched": 0}
-    for figure in ("error_px", "latency_ms", "live_error_px"):
+    for figure in ("error_px", "latency_ms", "live_error_px", "predicted_error_px"):
         assert list(summary[figure]) == ["mean", "p50", "p95", "p99", "max"]
     assert summary["error_px"]["mean"] == pytest.approx(0.5)
     assert summary["latency_ms"]["p50"] == pytest.approx(20, rel=2e-3)
@@ -381,6 +425,7 @@ def test_summary_of_nothing_has_no_figures() -> None:
     """Where nothing was scored the figures are null, and nothing is divided by nought."""
     summary = Score().summary()
     assert summary["error_px"] is summary["latency_ms"] is summary["live_error_px"] is None
+    assert summary["predicted_error_px"] is summary["predicted_walls_error_px"] is None
     assert summary["fps"] == summary["duration_s"] == 0
     assert set(summary["frames"].values()) == {0}
 

@@ -61,7 +61,16 @@ def wait_for(port: int, path: str, expected: Callable[[int, str], bool]) -> str:
 def some_frame(error_px: float, latency_ms: float) -> Frame:
     """Return a frame that was scored."""
     return Frame(
-        0, 0, 0.0, Point(0, 0), State.SCORED, error_px=error_px, live_error_px=2 * error_px, latency_ms=latency_ms
+        0,
+        0,
+        0.0,
+        Point(0, 0),
+        State.SCORED,
+        error_px=error_px,
+        live_error_px=2 * error_px,
+        latency_ms=latency_ms,
+        predicted_error_px=3 * error_px,
+        predicted_walls_error_px=4 * error_px,
     )
 
 
@@ -100,6 +109,8 @@ def test_server_metrics_count_figures_in_their_buckets():
     assert [told[f"ball_latency_seconds_bucket {bound}"] for bound in ("0.006", "0.008", "0.01", "0.5")] == [0, 1, 2, 3]
     assert told["ball_latency_seconds_sum"] == pytest.approx(0.416)
     assert told["ball_live_error_pixels_sum"] == pytest.approx(6.016)
+    assert told["ball_predicted_error_pixels_sum"] == pytest.approx(9.024)
+    assert told["ball_predicted_walls_error_pixels_sum"] == pytest.approx(12.032)
     assert told["ball_encode_seconds_bucket 0.0015"] == told["ball_encode_seconds_count"] == 1
 
 
@@ -110,6 +121,7 @@ def test_server_metrics_leave_out_what_is_not_known():
     told = told_by(watched)
     assert told["ball_latency_seconds_count"] == 1
     assert told["ball_error_pixels_count"] == told["ball_live_error_pixels_count"] == 0
+    assert told["ball_predicted_error_pixels_count"] == told["ball_predicted_walls_error_pixels_count"] == 0
 
 
 async def test_serve_answers_whether_it_is_ready():

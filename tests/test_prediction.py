@@ -7,19 +7,13 @@ from collections.abc import Iterable
 
 import pytest
 
-from ball_track import Point, Scene
-from common.prediction import SPAN, Predictor, Walls
+from ball_track import Point, Scene, Walls
+from common.prediction import SPAN, Predictor
 
 FPS = 30.0
 LATENCY = 0.106  # s
 NOISE = 0.006  # px, of each coordinate; what VP8 leaves
 ROOM = Walls((0.0, 600.0), (0.0, 440.0))
-
-
-def walls_of(scene: Scene) -> Walls:
-    """Return between which walls a scene's ball flies."""
-    low = scene.radius - 0.5
-    return Walls((low, scene.width - 0.5 - scene.radius), (low, scene.height - 0.5 - scene.radius))
 
 
 def errors(predictor: Predictor, scene: Scene, frames: Iterable[int], noise: float = NOISE) -> dict[int, float]:
@@ -51,7 +45,7 @@ def straight(predictor: Predictor, frames: Iterable[int], velocity: float = 240.
 def test_predictor_knows_where_the_ball_is_between_known_walls(speed: float) -> None:
     """Over hundreds of frames and dozens of bounces it is right to hundredths of a pixel."""
     scene = Scene(speed=speed, seed=3)
-    off = [*errors(Predictor(walls_of(scene)), scene, range(900)).values()][5:]
+    off = [*errors(Predictor(scene.walls), scene, range(900)).values()][5:]
     assert statistics.mean(off) < 0.02
     assert max(off) < 0.1
 
@@ -82,7 +76,7 @@ def test_predictor_does_not_mind_missed_frames() -> None:
     scene = Scene(seed=3)
     dice = random.Random(2)
     frames = [k for k in range(900) if dice.random() < 0.5 and k % 60 > 7]
-    off = [*errors(Predictor(walls_of(scene)), scene, frames).values()][5:]
+    off = [*errors(Predictor(scene.walls), scene, frames).values()][5:]
     assert statistics.mean(off) < 0.02
     assert max(off) < 0.2
 
@@ -174,7 +168,7 @@ def test_predictor_of_a_ball_that_stands_averages_its_noise() -> None:
 def test_predictor_averages_what_a_coarse_finder_reports() -> None:
     """With a pixel of noise it keeps to its line, and is not much further off than the coordinates themselves."""
     scene = Scene(seed=3)
-    off = [*errors(Predictor(walls_of(scene)), scene, range(900), noise=1.0).values()][20:]
+    off = [*errors(Predictor(scene.walls), scene, range(900), noise=1.0).values()][20:]
     assert statistics.mean(off) < 1.25
 
 

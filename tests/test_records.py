@@ -16,7 +16,8 @@ from scoring.ledger import Frame, State
 from scoring.records import COLUMNS, LedgerFile, WholeFile, write_summary
 
 OPEN = Frame(3, 9016, 0.1, Point(1.5, 2.25))
-SCORED = Frame(4, 12000, 0.2, Point(1 / 3, 2 / 3), State.SCORED, 12007, Point(0.1, 0.2), 1 / 7, 8.25, 2 / 7)
+FIGURES = 1 / 7, 8.25, 2 / 7, 1 / 9, 1 / 11
+SCORED = Frame(4, 12000, 0.2, Point(1 / 3, 2 / 3), State.SCORED, 12007, Point(0.1, 0.2), *FIGURES)
 
 
 class FullDisk:
@@ -154,11 +155,11 @@ def test_ledger_file_holds_every_frame(tmp_path: Path) -> None:
     assert [row["client"] for row in rows] == ["1", "2"]
     assert rows[0]["state"] == "open"
     assert {name for name, value in rows[0].items() if not value} == {
-        "x", "y", "error_px", "latency_ms", "live_error_px",
+        "x", "y", "error_px", "latency_ms", "live_error_px", "predicted_error_px", "predicted_walls_error_px",
     }  # fmt: skip
     assert (rows[1]["state"], int(rows[1]["k"]), int(rows[1]["pts"])) == ("scored", 4, 12000)
     numbers = [float(rows[1][name]) for name in COLUMNS[4:]]
-    assert numbers == [0.1, 0.2, 1 / 3, 2 / 3, 1 / 7, 8.25, 2 / 7]
+    assert numbers == [0.1, 0.2, 1 / 3, 2 / 3, *FIGURES]
 
 
 @pytest.mark.usefixtures("full_disk")

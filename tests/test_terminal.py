@@ -91,6 +91,7 @@ def test_summary_tables_hold_states_and_figures() -> None:
         ("error, px", "0.250"),
         ("latency, ms", "10.000"),
         ("live error, px", f"{math.hypot(3.25, 4):.3f}"),
+        ("predicted, px", f"{math.hypot(3.25, 4):.3f}"),
     ):
         row = next(line for line in text.splitlines() if re.search(rf"[│┃] {name}", line))
         assert re.findall(r"[\d.]+", row)[0] == mean
@@ -117,7 +118,7 @@ def test_summary_is_one_line_where_stdout_is_no_terminal(capsys: pytest.CaptureF
 
 def test_summary_tables_of_nothing_have_dashes() -> None:
     """Where nothing was scored there are no figures, and there is no error."""
-    assert printed(*summary_tables(Score().summary())).count(" - ") == 15
+    assert printed(*summary_tables(Score().summary())).count(" - ") == 25
 
 
 def test_every_prints_each_coordinate_on_a_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,7 +194,7 @@ async def test_live_shows_a_panel_that_fits(
     assert "newest coordinates" in out
     assert "frames sent = scored + missed + skipped + lost" in out
     for k in range(NEWEST + 5):
-        assert (str(1000 + k) in out) == (k >= 5 + (4 if height == 24 else 0))
+        assert (str(1000 + k) in out) == (k >= 5 + (6 if height == 24 else 0))
     for figure in ("100.250", "200.500", "100.500", "201.000", "0.125", "8.000"):
         assert figure in out
     assert out.count("\x1b[?25l") == out.count("\x1b[?25h") == 1  # the cursor is hidden, and shown again
