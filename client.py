@@ -7,9 +7,11 @@ that process_a stores over a data channel to the server.
 """
 
 if __name__ == "__main__":  # before the imports, which take a while
+    from common.missing import tell_missing_packages
     from common.stopping import end_at_once
 
     end_at_once()
+    tell_missing_packages("client.py")
 
 import argparse
 import asyncio

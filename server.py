@@ -8,9 +8,11 @@ error, milliseconds of latency, frames lost. README.md has the protocol.
 """
 
 if __name__ == "__main__":  # before the imports, which take a while
+    from common.missing import tell_missing_packages
     from common.stopping import end_at_once
 
     end_at_once()
+    tell_missing_packages("server.py")
 
 import argparse
 import asyncio
