@@ -112,11 +112,12 @@ class Client:
             self._finder.failed.result()
 
     def _add_routes(self, app: "web.Application") -> None:
-        """Let the client be watched where its page is; ready is who has a server."""
+        """Let the client be watched where its page is; ready is who has a server, and a process_a."""
         from common import http
         from views.metrics import ClientMetrics
 
-        http.add_routes(app, lambda: self._connected, ClientMetrics(lambda: self._counts).registry)
+        metrics = ClientMetrics(lambda: {**self._counts, "view_restarts": self._views.restarts})
+        http.add_routes(app, lambda: self._connected and self._finder.ready, metrics.registry)
 
     async def _keep_telling(self) -> None:
         """Print the counts now and then, for the log of a client that nobody sees."""

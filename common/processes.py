@@ -23,7 +23,6 @@ from enum import Enum
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from multiprocessing.process import BaseProcess
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
@@ -251,20 +250,6 @@ def signals_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-async def wait_or_kill(process: BaseProcess, patience: float) -> None:
-    """Wait for a process that was asked to end; kill it if it does not do so within `patience` seconds."""
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(process.sentinel, ended.set)
-    try:
-        async with asyncio.timeout(patience):
-            await ended.wait()
-    except TimeoutError:
-        process.kill()
-    finally:
-        loop.remove_reader(process.sentinel)
 
 
 class SharedImage:

@@ -9,47 +9,45 @@
 - process_a waits for `taken` before it stores the next coordinate, so none is overwritten unread; x, y and the
   pts that they belong to change together under the lock that the three Values share.
 - While process_a is busy the newest frame waits, one only; the one that it replaces is skipped, and told.
-- Nothing polls: the pipe, and the process's sentinel, wake the event loop.
+- Nothing polls: the pipe, and the process's sentinel, wake the event loop. A process_a that says nothing for too
+  long is killed (common/processes.py), and like one that died started again.
 - process_a imports neither aiortc nor av. As its start method is spawn, it imports the main program's file
   again: that file must not import them at its top either. (cv2.imshow hangs where av came first.)
 """
 
 import asyncio
-import contextlib
 import logging
 import math
 from collections.abc import Callable, Sequence
-from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue
 
 from ball_track import Image, Point
-from common.processes import SharedImage, context, share, signals_blocked, wait_or_kill
+from common.processes import FAILED_STARTS, Child, ChildState, SharedImage, context, share
 from finding.process_a import process_a
 
 logger = logging.getLogger(__name__)
 
 READY_TIMEOUT = 30.0  # s, for process_a to import OpenCV on a busy machine
 STOP_TIMEOUT = 1.0  # s, for process_a to end when it is asked to
-MAX_FAILED_STARTS = 3  # in a row, before the first frame
-RESTART_DELAY = 0.5  # s, after a start that failed
+FRAME_PATIENCE = 1.25  # s for a frame; if they usually take more than a tenth of it, ten times that
 
 
 class FinderError(Exception):
-    """process_a cannot be started."""
+    """process_a cannot be started, or given frames."""
 
 
 # --- In the main thread --------------------------------------------------------------------------
 
 
 class Finder:
-    """Runs process_a: starts it, feeds it the newest frame, takes each coordinate, and starts it again if it dies.
+    """Runs process_a: starts it, feeds it the newest frame, takes each coordinate, and starts it again if it fails.
 
     Use it as `async with Finder(...) as finder`; process_a is ready when the block begins.
 
     Args:
         on_found: called in the event loop with each frame's pts and the ball's centre, None if there is none.
         on_skipped: called with the pts of each frame that process_a never got to.
-        on_restart: called when process_a died and is being started again.
+        on_restart: called when process_a died, or hung, and is being started again.
         target: what runs in the process; process_a, but for the tests.
     """
 
@@ -64,14 +62,14 @@ class Finder:
         self.on_skipped = on_skipped
         self.on_restart = on_restart
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._target = target
         self._loop = asyncio.get_running_loop()
-        self._worker: _Worker | None = None
+        self._child = Child(
+            "process_a", target, self._share_anew, self._on_message, self._on_end, patience=FRAME_PATIENCE
+        )
+        self._shared: _Shared | None = None
         self._image: SharedImage | None = None
         self._current: int | None = None  # pts of the frame that process_a has
         self._waiting: tuple[int, Sequence[Image]] | None = None  # the newest frame after that
-        self._failed_starts = 0
-        self._restart: asyncio.TimerHandle | None = None
         self._first_ready = self._loop.create_future()
 
     async def __aenter__(self) -> "Finder":
@@ -80,7 +78,7 @@ class Finder:
         Raises:
             FinderError: it did not come up.
         """
-        self._start()
+        self._child.start()
         try:
             async with asyncio.timeout(READY_TIMEOUT):
                 await asyncio.wait((self.failed, self._first_ready), return_when=asyncio.FIRST_COMPLETED)
@@ -98,7 +96,12 @@ class Finder:
     @property
     def pid(self) -> int | None:
         """Return the process id of process_a, or None while there is none."""
-        return self._worker.process.pid if self._worker else None
+        return self._child.pid
+
+    @property
+    def ready(self) -> bool:
+        """Return whether process_a is there to find the ball."""
+        return self._child.state in {ChildState.IDLE, ChildState.BUSY}
 
     def offer(self, pts: int, seen: Sequence[Image]) -> None:
         """Hand over a frame. The newest wins: one that has waited for process_a until now is skipped.
@@ -114,118 +117,93 @@ class Finder:
         self._feed()
 
     def _feed(self) -> None:
-        worker = self._worker
-        if worker is None or not worker.ready or self._current is not None or self._waiting is None:
+        if self._child.state is not ChildState.IDLE or self._waiting is None:
             return
+        assert self._shared is not None
         (pts, seen), self._waiting = self._waiting, None
-        self._image = share(seen, self._image)
-        self._current = pts
-        worker.frames.put((pts, self._image))
-
-    def _start(self) -> None:
-        self._restart = None
-        worker = self._worker = _Worker(self._target)
-        self._loop.add_reader(worker.wake, self._on_wake)
-        self._loop.add_reader(worker.process.sentinel, self._on_death)
-
-    def _on_wake(self) -> None:
-        """Take what process_a stored; process_a has let go of the lock before it woke us."""
-        worker = self._worker
-        assert worker is not None
+        image, self._image = self._image, None
         try:
-            worker.wake.recv_bytes()
-        except (EOFError, OSError):  # it died: the sentinel tells
-            self._loop.remove_reader(worker.wake)
+            self._image = share(seen, image)
+        except OSError as error:
+            self._fail(f"no shared memory for a frame: {error.strerror or error}")
             return
-        if not worker.ready:
-            worker.ready = True
-            self._failed_starts = 0
+        self._current = pts
+        self._child.begin()
+        self._shared.frames.put((pts, self._image))
+
+    def _share_anew(self) -> Sequence[object]:
+        shared = self._shared = _Shared()
+        return shared.frames, shared.x, shared.y, shared.pts, shared.taken
+
+    def _on_message(self) -> None:
+        """Take what process_a stored; process_a has let go of the lock before it woke us."""
+        shared = self._shared
+        assert shared is not None
+        self._child.connection.recv_bytes()
+        came_up = self._child.came_up
+        self._child.done()
+        if not came_up:
             if not self._first_ready.done():
                 self._first_ready.set_result(None)
         else:
-            with worker.x.get_lock():
-                pts, point = worker.pts.value, Point(worker.x.value, worker.y.value)
-            worker.taken.release()
+            with shared.x.get_lock():
+                pts, point = shared.pts.value, Point(shared.x.value, shared.y.value)
+            shared.taken.release()
             self._current = None
             self.on_found(pts, None if math.isnan(point.x) else point)
         self._feed()
 
-    def _on_death(self) -> None:
+    def _on_end(self, how: str) -> None:
         """Start process_a again; the frame that it had is skipped."""
-        worker = self._worker
-        assert worker is not None
-        self._drop_worker()
-        logger.warning("process_a ended with status %s", worker.status)
-        self._failed_starts = 0 if worker.ready else self._failed_starts + 1
-        if self._failed_starts >= MAX_FAILED_STARTS:
-            error = FinderError(f"process_a ended {self._failed_starts} times before it was ready")
-            if not self.failed.done():
-                self.failed.set_exception(error)
+        self._free_shared()
+        logger.warning("process_a: %s", how)
+        if not self._child.restart():
+            self._fail(f"process_a: {how}, {FAILED_STARTS} times before it was ready")
             return
         self.on_restart()
         if self._current is not None:
             self.on_skipped(self._current)
             self._current = None
-        self._restart = self._loop.call_later(RESTART_DELAY if self._failed_starts else 0, self._start)
 
-    def _drop_worker(self) -> None:
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            self._loop.remove_reader(worker.wake)
-            self._loop.remove_reader(worker.process.sentinel)
-            worker.close()
+    def _fail(self, why: str) -> None:
+        if not self.failed.done():
+            self.failed.set_exception(FinderError(why))
 
-    def _free_image(self) -> None:
-        image, self._image = self._image, None
-        if image is not None:
-            image.close()
+    def _free_shared(self) -> None:
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            shared.close()
 
     async def close(self) -> None:
         """End process_a: ask it, wait, and kill it if it does not listen. Does nothing the second time."""
-        if self._restart is not None:
-            self._restart.cancel()
-        worker = self._worker
-        if worker is not None:
-            self._loop.remove_reader(worker.process.sentinel)
-            with contextlib.suppress(ValueError):  # a queue that is closed already
-                worker.frames.put(None)
-            worker.taken.release()
-            await wait_or_kill(worker.process, STOP_TIMEOUT)
-            self._drop_worker()
-        self._free_image()
+
+        def ask() -> None:
+            assert self._shared is not None
+            self._shared.frames.put(None)
+            self._shared.taken.release()
+
+        await self._child.close(ask, STOP_TIMEOUT)
+        self._free_shared()
+        image, self._image = self._image, None
+        if image is not None:
+            image.close()
         self._waiting = None
         if not self.failed.cancel() and not self.failed.cancelled():
             self.failed.exception()  # seen
 
 
-class _Worker:
-    """One life of process_a, with everything that it shares with us."""
+class _Shared:
+    """What one life of process_a shares with us, but for the images."""
 
-    def __init__(self, target: Callable[..., None]) -> None:
+    def __init__(self) -> None:
         lock = context.RLock()
-        self.ready = False
-        self.status: int | None = None  # the exit status, once closed
         self.frames: Queue[tuple[int, SharedImage] | None] = context.Queue()
         self.x = context.Value("d", math.nan, lock=lock)
         self.y = context.Value("d", math.nan, lock=lock)
         self.pts = context.Value("q", 0, lock=lock)
         self.taken = context.Semaphore(1)
-        self.wake, theirs = context.Pipe(duplex=False)
-        self.process: SpawnProcess = context.Process(
-            target=target,
-            args=(self.frames, self.x, self.y, self.pts, self.taken, theirs),
-            name="process_a",
-            daemon=True,
-        )
-        with signals_blocked():
-            self.process.start()
-        theirs.close()  # ours is the reading end: it ends when the process does
 
     def close(self) -> None:
-        """Reap the process and free what was shared with it."""
-        self.process.join()
-        self.status = self.process.exitcode
-        self.process.close()
-        self.wake.close()
+        """Free it."""
         self.frames.close()
         self.frames.join_thread()  # its last act unlinks semaphores: cut short, it would leave a warning

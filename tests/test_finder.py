@@ -210,6 +210,39 @@ async def test_finder_starts_process_a_again_when_it_is_killed() -> None:
         assert not found.failed.done()
 
 
+async def test_finder_starts_process_a_again_when_it_hangs() -> None:
+    """Stopped in mid-run it is killed and started again; that is told, its frame is skipped, the next is found."""
+    log = Log()
+    image = planes(draw(SCENE, SCENE.position(0)))
+    async with log.make() as found:
+        for pts in range(30):  # so it is known how long a frame takes
+            found.offer(pts, image)
+            await log.until(lambda n=pts: len(log.found) == n + 1)  # type: ignore[misc]  # n is bound
+        first = found.pid
+        assert first is not None
+        os.kill(first, signal.SIGSTOP)
+        found.offer(30, image)
+        found.offer(31, image)
+        await log.until(lambda: len(log.found) == 31)
+        assert found.pid not in (first, None)
+        assert not alive(first)
+        assert (log.restarts, log.skipped) == (1, [30])
+        assert log.found[-1][0] == 31
+
+
+async def test_finder_without_shared_memory_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a frame has no room in shared memory, that is what `failed` says, in one line."""
+
+    def no_room(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(finder, "share", no_room)
+    async with Log().make() as found:
+        found.offer(1, planes(blank(64, 64)))
+        with pytest.raises(FinderError, match="no shared memory for a frame: No space left on device"):
+            await found.failed
+
+
 async def test_finder_survives_a_death_that_leaves_the_lock_held() -> None:
     """If process_a dies in the middle of storing, nobody waits for its lock: that frame is skipped, others found."""
     log = Log()
@@ -224,7 +257,7 @@ async def test_finder_survives_a_death_that_leaves_the_lock_held() -> None:
 
 async def test_finder_that_never_starts_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that ends before it is ready, again and again, cannot be worked with."""
-    monkeypatch.setattr(finder, "RESTART_DELAY", 0.01)
+    monkeypatch.setattr(processes, "RESTART_DELAY", 0.01)
     log = Log()
     with pytest.raises(FinderError, match="3 times before it was ready"):
         await log.make(workers.end_at_once).__aenter__()
@@ -264,7 +297,7 @@ async def test_close_leaves_nothing_behind(target: Callable[..., None]) -> None:
 @LINUX
 async def test_close_while_it_is_started_again_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Closed in the pause after a death, no process is started any more."""
-    monkeypatch.setattr(finder, "RESTART_DELAY", 30.0)
+    monkeypatch.setattr(processes, "RESTART_DELAY", 30.0)
     log = Log()
     found = log.make(workers.end_at_once)
     waiting = asyncio.create_task(found.__aenter__())

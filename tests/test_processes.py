@@ -15,7 +15,7 @@ from common.processes import Child, ChildState, SharedImage
 from support import workers
 
 DEADLINE = 60.0  # s; everything is over in a moment, but on a busy machine
-TOP = Path(processes.__file__).parent
+TOP = Path(processes.__file__).parents[1]
 
 
 def exists(pid: int | None) -> bool:

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from support.marks import find_cross, find_white
 from support.programs import PATIENCE, Program, is_alive, run, wait_until_gone
 from support.screen import Screen, run_screen, wait_until
 from tools.procfs import free_port
-from views.screens import TITLE, Closed, Failed, Ready
+from views.screens import TITLE, Closed, Failed, Ready, encode_jpegs
 from views.sightings import Figures, Sight
 from views.view import View
 from views.views import Views
@@ -152,6 +153,53 @@ async def test_close_kills_a_view_that_does_not_listen() -> None:
         await view.close()
         await view.close()
     assert not view.alive
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+async def test_view_that_is_kept_is_started_again(number: signal.Signals) -> None:
+    """One that dies or hangs is missed, started again, and shows new frames; that is counted, and no end."""
+    ends, jpegs, made = Ends(), [], asyncio.Event()
+
+    def on_jpeg(jpeg: bytes) -> None:
+        jpegs.append(jpeg)
+        made.set()
+
+    view = await ready(View("test", encode_jpegs, on_end=ends, on_jpeg=on_jpeg, keep=True))
+
+    async def show_new() -> None:
+        """Show frames until one of them has become a new picture."""
+        before = len(jpegs)
+        async with asyncio.timeout(PATIENCE):
+            while len(jpegs) == before:
+                made.clear()
+                view.offer(a_sight(0))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(made.wait(), 0.2)
+
+    for _ in range(30):  # so it is known how long a picture takes
+        await show_new()
+    pid = view.pid
+    assert pid is not None
+    os.kill(pid, number)
+    await show_new()
+    assert view.pid not in (pid, None)
+    assert view.restarts == 1
+    assert ends.reasons == []
+    await view.close()
+
+
+async def test_view_without_shared_memory_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a picture has no room in shared memory, the view ends and says so; nothing is started again for that."""
+
+    def no_room(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("views.view.share", no_room)
+    ends = Ends()
+    view = await ready(View("test", encode_jpegs, on_end=ends, keep=True))
+    view.offer(a_sight(0))
+    assert await ends.wait() == "no shared memory for a picture: No space left on device"
+    await view.close()
 
 
 # --- All of them ---------------------------------------------------------------------------------

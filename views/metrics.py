@@ -20,6 +20,7 @@ class ClientMetrics(Collector):
         "scored": ("ball_coordinates_scored", "Coordinates that the server says it has scored"),
         "skipped": ("ball_frames_skipped", "Frames passed over to stay current"),
         "restarts": ("ball_process_a_restarts", "Deaths of process_a"),
+        "view_restarts": ("ball_view_restarts", "Deaths of the process that makes the page's picture"),
     }
 
     def __init__(self, counts: Callable[[], Mapping[str, int]]) -> None:

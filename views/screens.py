@@ -56,12 +56,18 @@ class Failed(NamedTuple):
     reason: str
 
 
-def run_view(target: Callable[..., None], connection: Connection, *args: Any) -> None:
-    """Run a view until there are no more pictures, or nobody who could send them."""
+def run_view(target: Callable[..., None], *args: Any) -> None:
+    """Run a view until there are no more pictures, or nobody who could send them.
+
+    Args:
+        target: what shows the pictures: gets our end of the connection, and the rest of `args`.
+        args: what else the target gets, and our end of the connection.
+    """
+    *rest, connection = args
     os.nice(NICENESS)
     cv2.setNumThreads(1)
     with contextlib.suppress(EOFError, ConnectionError):
-        target(connection, *args)
+        target(connection, *rest)
 
 
 def show_window(connection: Connection) -> None:

@@ -1,30 +1,37 @@
-"""One view's process: started, fed, noticed when it ends, stopped."""
+"""One view's process: started, fed, noticed when it ends, started again where that makes sense, stopped."""
 
 import asyncio
 import contextlib
-import signal
+import logging
 from collections import deque
 from collections.abc import Callable
-from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from common.processes import SharedImage, context, share, signals_blocked, wait_or_kill
+from common.processes import Child, ChildState, SharedImage, share
 from views.screens import Closed, Failed, Picture, Ready, run_view
 from views.sightings import Sight
 
+logger = logging.getLogger(__name__)
+
 STOP_TIMEOUT = 1.0  # s for a view to end when it is asked to
+PICTURE_PATIENCE = 1.25  # s for a picture, by a view that is started again; see common.processes.Child
 
 
 class View:
     """One view's process: starts it, feeds it, notices its end, stops it.
 
+    Attributes:
+        restarts: how often it was started again.
+
     Args:
         name: what a person calls it.
         target: what runs in the process, with a connection and `args`.
-        on_end: called when the process has ended of its own accord, with why; None means that it was closed.
+        on_end: called when the process has ended for good and of its own accord, with why; None means that a person
+            has closed it.
         on_jpeg: called with the JPEGs that it makes.
         backlog: pictures that may wait for it; the oldest gives way.
         patience: s for it to end when it is asked to.
+        keep: whether it is started again when it dies or hangs.
     """
 
     def __init__(
@@ -36,37 +43,45 @@ class View:
         on_jpeg: Callable[[bytes], None] = lambda _: None,
         backlog: int = 1,
         patience: float = STOP_TIMEOUT,
+        keep: bool = False,
     ) -> None:
         self.name = name
+        self.alive = True  # it is there, or will be again
         self.shown = self.passed_over = 0  # pictures
-        self.came_up = False
+        self.restarts = 0
         self.started = asyncio.Event()  # it is ready for pictures, or has ended
         self._idle = asyncio.Event()  # and there is none for it
         self._on_end, self._on_jpeg, self._patience = on_end, on_jpeg, patience
-        self._loop = asyncio.get_running_loop()
+        self._keep = keep
         self._waiting: deque[Sight] = deque()
         self._backlog = backlog
-        self._ready = False
         self._image: SharedImage | None = None
         self._why: str | None = None
         self._closed_by_person = False
-        self._connection, theirs = context.Pipe()
-        self._process: SpawnProcess | None = context.Process(
-            target=run_view, args=(target, theirs, *args), name=name, daemon=True
+        self._child = Child(
+            name,
+            run_view,
+            lambda: (target, *args),
+            self._on_reply,
+            self._on_death,
+            duplex=True,
+            patience=PICTURE_PATIENCE if keep else None,
         )
-        with signals_blocked():
-            self._process.start()
-        theirs.close()  # so that the connection ends when the process does
-        self._loop.add_reader(self._connection, self._on_reply)
+        self._child.start()
 
     @property
-    def alive(self) -> bool:
-        """Return whether its process is there."""
-        return self._process is not None
+    def came_up(self) -> bool:
+        """Return whether it has been ready for a picture."""
+        return self._child.came_up
+
+    @property
+    def pid(self) -> int | None:
+        """Return its process id, or None while it is not there."""
+        return self._child.pid
 
     def offer(self, sight: Sight) -> None:
         """Show a frame, when the view is ready for it and if no newer one is there by then."""
-        if self._process is None:
+        if not self.alive:
             return
         self._waiting.append(sight)
         if len(self._waiting) > self._backlog:
@@ -76,31 +91,32 @@ class View:
         self._feed()
 
     def _feed(self) -> None:
-        if not self._ready:
+        if self._child.state is not ChildState.IDLE:
             return
         if not self._waiting:
             self._idle.set()
             return
         sight = self._waiting.popleft()
-        self._image = share(sight.seen, self._image)
-        self._ready = False
+        image, self._image = self._image, None
+        try:
+            self._image = share(sight.seen, image)
+        except OSError as error:
+            self._why = f"no shared memory for a picture: {error.strerror or error}"
+            self._child.connection.send(None)
+            return
+        self._child.begin()
         self.shown += 1
-        with contextlib.suppress(ConnectionError):  # it died: its end of the connection tells
-            self._connection.send(Picture(sight.pts, sight.figures, sight.trail, self._image))  # type: ignore[arg-type]  # see SharedImage
+        with contextlib.suppress(ConnectionError):  # it died: its sentinel tells
+            self._child.connection.send(Picture(sight.pts, sight.figures, sight.trail, self._image))  # type: ignore[arg-type]  # see SharedImage
 
     def _on_reply(self) -> None:
         """Take what the process says; a message is short, so all of it is there."""
-        try:
-            reply = self._connection.recv()
-        except (EOFError, ConnectionError):
-            self._on_death()
-            return
-        match reply:
+        match self._child.connection.recv():
             case Ready(size):
                 if size:
                     assert self._image is not None
                     self._on_jpeg(self._image.array.reshape(-1)[:size].tobytes())
-                self._ready = self.came_up = True
+                self._child.done()
                 self.started.set()
                 self._feed()
             case Closed():
@@ -108,47 +124,31 @@ class View:
             case Failed(reason):
                 self._why = reason
 
-    def _on_death(self) -> None:
-        status = self._drop()
+    def _on_death(self, how: str) -> None:
+        self._free_image()
+        if self._keep and self._why is None and self._child.restart():
+            self.restarts += 1
+            logger.warning("%s: %s; started again", self.name, how)
+            return
+        self._end()
+        self._on_end(self, None if self._closed_by_person else self._why or how)
+
+    def _end(self) -> None:
+        self.alive = False
+        self._waiting.clear()
+        self._free_image()
         self.started.set()
         self._idle.set()
-        if self._closed_by_person:
-            self._on_end(self, None)
-        else:
-            self._on_end(self, self._why or f"its process ended with {_describe(status)}")
 
-    def _drop(self) -> int | None:
-        """Reap the process and free what was shared with it; return its exit status."""
-        process, self._process = self._process, None
-        if process is None:
-            return None
-        self._loop.remove_reader(self._connection)
-        process.join()
-        status = process.exitcode
-        process.close()
-        self._connection.close()
-        self._waiting.clear()
-        if self._image is not None:
-            self._image.close()
-            self._image = None
-        return status
+    def _free_image(self) -> None:
+        image, self._image = self._image, None
+        if image is not None:
+            image.close()
 
     async def close(self) -> None:
         """End the process: let it show what waits, ask it, wait, and kill it if it does not listen."""
-        if self._process is None:
-            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._patience):
                 await self._idle.wait()
-        if self._process is None:
-            return
-        self._loop.remove_reader(self._connection)
-        with contextlib.suppress(ConnectionError):
-            self._connection.send(None)
-        await wait_or_kill(self._process, self._patience)
-        self._drop()
-
-
-def _describe(status: int | None) -> str:
-    """Return how a process ended, from its exit status."""
-    return signal.Signals(-status).name if status is not None and status < 0 else f"status {status}"
+        await self._child.close(lambda: self._child.connection.send(None), self._patience)
+        self._end()

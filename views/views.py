@@ -95,7 +95,7 @@ class Views:
                 address = "{}:{}".format(*self._http)
                 raise ListenError(f"--http {address}: cannot listen there: {error.strerror or error}") from None
             print(f"page: {self._page.url}")
-            self._jpegs = self._start("page's picture", encode_jpegs, on_jpeg=self._page.show)
+            self._jpegs = self._start("page's picture", encode_jpegs, on_jpeg=self._page.show, keep=True)
         if "window" in self._wanted or "auto" in self._wanted:
             if sys.platform == "linux" and not os.environ.get("DISPLAY"):
                 print("window: there is no display (DISPLAY is not set); going on without it")
@@ -147,6 +147,11 @@ class Views:
     def watched(self) -> bool:
         """Return whether there is a view that somebody may look at."""
         return any(view.alive for view in self._views)
+
+    @property
+    def restarts(self) -> int:
+        """Return how often a view's process died or hung and was started again."""
+        return sum(view.restarts for view in self._views)
 
     # --- What the client tells -------------------------------------------------------------------
 
