@@ -77,7 +77,7 @@ def honest_pair(tmp_path: Path) -> Iterator[tuple[Program, int]]:
     ):
         serving.wait_for(r"scored [1-9]")
         yield serving, port
-        serving.wait_for(r"scored [1-9]", after=len(serving.lines))
+        serving.wait_for_new_scores()
         assert client.process.poll() is None
         assert client.end() == 0
         serving.wait_for(r"^client 1 from .*: bye")

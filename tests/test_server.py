@@ -248,8 +248,7 @@ def test_server_serves_many_clients_at_once(tmp_path: Path):
             serving.wait_for(r"\| client 2 ")
             assert second.end() == 0
         serving.wait_for(r"^client 2 from")
-        before = len(serving.lines)
-        serving.wait_for(r"scored [1-9]", after=before)
+        serving.wait_for_new_scores()
         assert first.end() == 0
         serving.wait_for(r"^client 1 from")
         assert serving.end() == 0

@@ -306,7 +306,7 @@ def test_client_goes_on_when_the_window_dies(screen: Screen, serving: tuple[Prog
         os.kill(pid, signal.SIGKILL)
         (line,) = client.wait_for("window:")
         assert "SIGKILL; going on without it" in line
-        server.wait_for("scored [1-9]", after=len(server.lines))
+        server.wait_for_new_scores()
         assert client.end() == 0
         assert len([line for line in client.lines if "window" in line]) == 1
 

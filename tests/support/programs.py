@@ -16,6 +16,7 @@ from typing import Any
 from tools.procfs import ROOT, children
 
 PATIENCE = 60.0  # s; generous, for machines that are busy with other things
+SCORED = r"^sent \d+ .*\bscored (\d+)"  # what a server prints of all clients together, now and then
 
 
 class Program:
@@ -68,6 +69,25 @@ class Program:
         matching = [line for line in self.lines[after:] if wanted.search(line)]
         assert len(matching) >= count, f"{len(matching)} of {count} lines match {pattern!r} in:\n{self.output}"
         return matching
+
+    def wait_for_new_scores(self, count: int = 2) -> None:
+        """Wait until a server has scored so many frames more than when it next tells how many it has scored.
+
+        The lines tell of all that was ever scored, so that some are told proves nothing of now.
+        """
+        first = len(self.lines)
+        (line, *_) = self.wait_for(SCORED, after=first)
+        match = re.search(SCORED, line)
+        assert match is not None
+        wanted = int(match[1]) + count
+
+        def enough() -> bool:
+            numbers = (re.search(SCORED, line) for line in self.lines[first:])
+            return self._ended or any(number is not None and int(number[1]) >= wanted for number in numbers)
+
+        with self._grown:
+            assert self._grown.wait_for(enough, PATIENCE), f"nothing new is scored after {line!r} in:\n{self.output}"
+        assert not self._ended, f"it ended in:\n{self.output}"
 
     def wait(self) -> int:
         """Wait for its end and return its exit status."""
