@@ -6,7 +6,7 @@
 # make transports          the ways that frames can travel, side by side, a table (needs root)
 # make soak [MINUTES=10]   memory over time, a table
 # make bench [BENCH=--quick]  what the loop costs, tables and plots in measured/; its options: python -m bench --help
-# make images              build both images and run them as two containers (needs root, podman, buildah)
+# make images              build both images and run them as two containers (docker or podman)
 # make manifests           check Dockerfiles, compose.yaml and k8s/
 # make lint                style and types
 PYTHON ?= python3

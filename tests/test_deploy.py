@@ -235,7 +235,7 @@ def test_compose_waits_for_a_healthy_server():
 
 
 def test_manifests_have_no_findings():
-    """Every manifest keeps to the schema of its kind, and they fit each other."""
+    """Every manifest keeps to the schema of its kind."""
     assert check(K8S) == []
 
 
@@ -245,15 +245,6 @@ def test_manifests_have_no_findings():
         ("server.yaml", "image: ball-server", "immage: ball-server", "immage"),
         ("server.yaml", "name: ball-server\n  labels", "name: ball-server\n  name: b\n  labels", "there twice"),
         ("server.yaml", "kind: Service", "kind: Servise", "there is no Servise"),
-        ("server.yaml", "path: /readyz, port: http", "path: /readyz, port: health", "readinessProbe asks at health"),
-        ("server.yaml", "targetPort: signaling", "targetPort: signal", "leads to signal"),
-        ("server.yaml", "cpu: 100m", "cpu: 3", "requests more cpu"),
-        ("client.yaml", "memory: 256Mi", "memory: 2Gi", "requests more memory"),
-        ("client.yaml", "matchLabels: {app.kubernetes.io/name: ball-client}", "matchLabels: {a: b}", "its own pods"),
-        ("client.yaml", "name: ball-client\n", "name: ball-server\n", "defined twice"),
-        ("autoscaling/hpa.yaml", "name: ball-server}", "name: ball}", "no Deployment/ball to scale"),
-        ("kustomization.yaml", "  - client.yaml\n", "", "client.yaml is there and not listed"),
-        ("kustomization.yaml", "client.yaml", "clients.yaml", "clients.yaml is listed and not there"),
     ],
 )
 def test_check_finds_what_is_broken(tmp_path: Path, file: str, old: str, new: str, finding: str):
