@@ -1,0 +1,39 @@
+"""README and docs: what they link to is there, and every option is described."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools.procfs import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_page_links_to_what_is_there(page: Path):
+    """No link within the project is dead, no picture missing."""
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|srcset)="([^"]+)"', text)
+    within = [link.partition("#")[0] for link in links if not link.startswith(("https://", "http://", "#"))]
+    assert [link for link in within if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["server.py", "client.py"])
+def test_every_option_is_described(name: str):
+    """What --help names stands in docs/options.md, and nothing that is not there does."""
+    told = subprocess.run([sys.executable, name, "--help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    options = set(re.findall(r"^\s+(?:-\w(?: \w+)?, )?(--[a-z][a-z-]*)", told, re.MULTILINE)) - {"--help"}
+    described = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
+    rows = set(re.findall(r"--[a-z][a-z-]*", "\n".join(re.findall(r"^\|(.*?)(?<!\\)\|", described, re.MULTILINE))))
+    assert options <= rows
+    other = "client.py" if name == "server.py" else "server.py"
+    theirs = subprocess.run([sys.executable, other, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert rows <= options | set(re.findall(r"--[a-z][a-z-]*", theirs.stdout))
+
+
+def test_readme_is_one_page():
+    """Whoever begins reads two hundred lines and no more."""
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
