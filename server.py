@@ -20,6 +20,7 @@ import contextlib
 import itertools
 import logging
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,8 +36,8 @@ from common.http import ListenError
 from common.sessions import End
 from common.stdio import unhurried
 from common.stopping import call_when_stopped
-from common.waiting import unless, wait_while
-from film.drawn import Film, Footage
+from common.waiting import start, unless, wait_while
+from film.drawn import Film, FilmError, Footage
 from film.image_encoder import ImageEncoder
 from film.sources import SourceError, SourceFilm, camera_of
 from film.truth import read_truth
@@ -60,6 +61,7 @@ BALL = "ball"  # the source that is drawn
 DRAIN_TIMEOUT = 0.5  # s at the end for the reports of frames that are still on their way
 MAX_BEHIND = 0.5  # s by which a client's answers may be late before it gets no more; three frames at least
 PROBE_INTERVAL = 0.5  # s; then it gets one key frame in so many
+MAX_CLIENTS_TOLD = 1000  # clients of which the summary tells one by one, the last that have left; the totals are of all
 
 
 class BallVideoTrack(MediaStreamTrack):
@@ -70,12 +72,18 @@ class BallVideoTrack(MediaStreamTrack):
         ledger: the client's.
         encoder: where to get the frames encoded; None leaves that to aiortc.
         answered: is set whenever the client has answered for a frame.
+        on_failure: called when there is no next frame; aiortc would log it, and go on without frames.
     """
 
     kind = "video"
 
     def __init__(
-        self, film: Footage, ledger: Ledger, encoder: SharedEncoder | ImageEncoder | None, answered: asyncio.Event
+        self,
+        film: Footage,
+        ledger: Ledger,
+        encoder: SharedEncoder | ImageEncoder | None,
+        answered: asyncio.Event,
+        on_failure: Callable[[Exception], None],
     ) -> None:
         super().__init__()
         self._film = film
@@ -84,6 +92,7 @@ class BallVideoTrack(MediaStreamTrack):
         self._last = -1  # number of the frame that the client got last: the encoder's, or else the film's
         self._max_behind = max(MAX_BEHIND, 3 / film.fps)
         self._answered = answered
+        self._on_failure = on_failure
 
     async def _catch_up(self) -> bool:
         """Wait while the client is behind; return whether it was, and so has to go on at a key frame.
@@ -101,8 +110,17 @@ class BallVideoTrack(MediaStreamTrack):
         """Wait for the next frame that is due, and return it, encoded if there is an encoder.
 
         Raises:
-            MediaStreamError: the track was stopped.
+            MediaStreamError: the track was stopped, or there is no next frame.
         """
+        try:
+            return await self._next()
+        except MediaStreamError:
+            raise
+        except Exception as error:
+            self._on_failure(error)
+            raise MediaStreamError from error
+
+    async def _next(self) -> "VideoFrame | Packet[Any]":
         media: VideoFrame | Packet[Any]
         anew = await self._catch_up()
         if self._encoder is not None:
@@ -138,16 +156,18 @@ class Session:
         self.peer = signaling.peer
         self.ledger = Ledger(server.film.where, lambda frame: server.on_frame_left(self, frame), server.film.walls)
         self._server = server
+        self._over = asyncio.Event()  # we have ended it
+        self._why = ""  # for people
         self._account = Account(
             f"client {number}",
             self.ledger,
             server.film.fps,
             server.film.clock,
             self._send,
-            self._expel,
+            self._end,
             lambda frame: server.on_scored(self, frame),
         )
-        self._track = BallVideoTrack(server.film, self.ledger, server.encoder, self._account.answered)
+        self._track = BallVideoTrack(server.film, self.ledger, server.encoder, self._account.answered, self._on_failure)
         self._link = self._create_link(signaling, server.args)
 
     def _create_link(self, signaling: AcceptedSignaling, args: argparse.Namespace) -> Link:
@@ -164,8 +184,17 @@ class Session:
     def _send(self, text: str) -> None:
         self._link.send(text)
 
-    def _expel(self) -> None:
-        self._link.expel()
+    def _end(self, why: str) -> None:
+        self._why = self._why or why
+        self._over.set()
+
+    def _on_failure(self, error: Exception) -> None:
+        """End what cannot go on without frames: this session, or where the film is gone for everybody the program."""
+        if isinstance(error, FilmError):
+            self._server.fail(str(error))
+            return
+        logger.error("client %d: no next frame: %r", self.number, error, exc_info=error)
+        self._end(f"an error of ours: {error!r}")
 
     async def meet(self) -> bool:
         """Shake hands; return whether it came about.
@@ -178,15 +207,16 @@ class Session:
             self._server.on_joined(self)
         return met
 
-    async def hold(self) -> End:
+    async def hold(self) -> str:
         """Film for the client until one side ends it. Returns why.
 
         Raises:
             PeerError: the client signals nonsense.
         """
-        end = await unless(self._server.stop, self._link.until_end()) or End.STOPPED
+        ended = unless(self._server.stop, unless(self._over, self._link.until_end()))
+        end = await ended or self._why or self._server.failure or End.STOPPED
         self._track.stop()
-        if end in {End.BYE, End.STOPPED}:
+        if not self._over.is_set() and end not in {End.VANISHED, End.FAILED}:
             await wait_while(lambda: self.ledger.open > 0, self._account.answered, DRAIN_TIMEOUT)
             self._account.tell()
         return end
@@ -213,13 +243,15 @@ class Server:
         self.metrics = ServerMetrics(self._scores, lambda: len(self._sessions))
         self.encoder = create_encoder(self.film, args, self.metrics.on_encoded)
         self.stop = asyncio.Event()
-        self._listening = False
+        self.failure: str | None = None  # why the film is gone for everybody
+        self._listening = self._printing_failed = False
         self._terminal = Terminal(args.print, self.score)
         self._csv = LedgerFile(args.csv) if args.csv else None
         self._numbers = itertools.count(1)
         self._sessions: set[Session] = set()
         self._ended = Score()  # of the clients that have left
-        self._clients: list[dict[str, Any]] = []  # their summaries
+        self._clients: deque[dict[str, Any]] = deque(maxlen=MAX_CLIENTS_TOLD)  # their summaries
+        self._left = 0  # of them there were so many
 
     async def run(self) -> int:
         """Serve until stopped; return the exit status.
@@ -230,21 +262,35 @@ class Server:
         """
         call_when_stopped(self.stop.set)
         host, port = self.args.signaling_host, self.args.signaling_port
-        watched = http.serve(self.args.http, lambda: self._listening, self.metrics.registry)
+        watched = http.serve(self.args.http, self._is_ready, self.metrics.registry)
+        watching = start(self.film.watch(), lambda error: self.fail(str(error)))
         async with watched, listen(host, port, lambda signaling: Session(next(self._numbers), self, signaling)):
             self._listening = True
             self._terminal.say(f"filming at {host}:{port}; stop with Ctrl-C")
-            printing = asyncio.create_task(self._terminal.run())
+            printing = start(self._terminal.run(), self._on_printing_failed)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.args.duration):
                     await self.stop.wait()
             self.stop.set()
             self._listening = False
-        printing.cancel()
-        await asyncio.wait([printing])
+        for task in (printing, watching):
+            task.cancel()
+        await asyncio.wait([printing, watching])
         if self.encoder is not None:
             await self.encoder.close()
         return self._close()
+
+    def fail(self, why: str) -> None:
+        """End everything: the film is gone for everybody."""
+        self.failure = self.failure or why
+        self.stop.set()
+
+    def _is_ready(self) -> bool:
+        return self._listening and not self.stop.is_set() and not (self.encoder is not None and self.encoder.stalled)
+
+    def _on_printing_failed(self, error: Exception) -> None:
+        self._printing_failed = True
+        logger.error("nothing more is printed until the end: %r", error, exc_info=error)
 
     def score(self) -> Score:
         """Return the counts and figures of all clients together, as of now."""
@@ -277,6 +323,7 @@ class Server:
         self._ended.merge(session.ledger.score)
         summary = {"peer": session.peer, "end": session.ledger.end, **self._facts(), **session.ledger.score.summary()}
         self._clients.append(summary)
+        self._left += 1
         self._terminal.summary(f"client {session.number} from {session.peer}: {session.ledger.end}", summary)
         if self.args.once:
             self.stop.set()
@@ -290,13 +337,23 @@ class Server:
 
     def _close(self) -> int:
         """Print and write what is left to be told; return the exit status."""
-        summary = {**self._ended.summary(), **self._facts(), "clients": self._clients}
-        if len(self._clients) != 1:
-            self._terminal.summary(f"all {len(self._clients)} clients", summary)
-        good = True
+        summary = {
+            **self._ended.summary(),
+            **self._facts(),
+            "failure": self.failure,
+            "clients": list(self._clients),
+            "clients_left_out": self._left - len(self._clients),
+        }
+        if self._left != 1:
+            self._terminal.summary(f"all {self._left} clients", summary)
+        if self._left > len(self._clients):
+            self._terminal.say(f"the summary tells of the last {len(self._clients)} clients one by one")
+        if self.failure is not None:
+            print(f"server.py: error: {self.failure}", file=sys.stderr)
+        good = self.failure is None and not self._printing_failed
         if self._csv is not None:
             self._csv.close()
-            good = not self._csv.failed
+            good = good and not self._csv.failed
         if self.args.summary:
             good = write_summary(self.args.summary, summary) and good
         return 0 if good else 1

@@ -1,4 +1,4 @@
-"""Waiting for one of two things."""
+"""Waiting for one of two things, and tasks that do not fail in silence."""
 
 import asyncio
 import contextlib
@@ -19,6 +19,19 @@ async def unless(event: asyncio.Event, awaited: Coroutine[Any, Any, T]) -> T | N
         for each in (task, waiter):
             each.cancel()
         await asyncio.wait((task, waiter))
+
+
+def start(coroutine: Coroutine[Any, Any, T], on_failure: Callable[[Exception], None]) -> asyncio.Task[T]:
+    """Start a task whose failure its owner is told of: asyncio tells it when the task is forgotten, or never."""
+
+    def on_done(task: asyncio.Task[T]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            on_failure(error)
+
+    task = asyncio.create_task(coroutine)
+    task.add_done_callback(on_done)
+    return task
 
 
 async def wait_while(condition: Callable[[], bool], changed: asyncio.Event, patience: float) -> None:

@@ -31,6 +31,10 @@ class Shot(NamedTuple):
     captured: float | None = None
 
 
+class FilmError(Exception):
+    """The film cannot go on, for anybody."""
+
+
 class Footage(Protocol):
     """What a server films: drawn (Film) or from a source (sources.SourceFilm)."""
 
@@ -45,6 +49,13 @@ class Footage(Protocol):
 
     def where(self, now: float) -> Point | None:
         """Return the ball's true centre at a time (s of the clock), in px; None if unknown."""
+
+    async def watch(self) -> None:
+        """Wait for ever, or until the film cannot go on.
+
+        Raises:
+            FilmError: it cannot; the text says why.
+        """
 
 
 class Film:
@@ -79,6 +90,10 @@ class Film:
     def where(self, now: float) -> Point:
         """Return the ball's true centre at a time (s of the film's clock), in px."""
         return self.scene.position((now - self._start) * self.scene.fps if self._start is not None else 0)
+
+    async def watch(self) -> None:
+        """Wait for ever: nothing keeps a drawn film from going on."""
+        await asyncio.Event().wait()
 
     def _draw(self, k: int, due: float) -> Shot:
         drawn = self.clock()

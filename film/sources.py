@@ -31,7 +31,7 @@ from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
 from ball_track import Image, Point, Walls
-from film.drawn import Shot
+from film.drawn import FilmError, Shot
 from protocol.matching import CLOCK_RATE, OFFSET, OFFSETS
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ MAX_FPS = 240.0  # frames / s, likewise
 T = TypeVar("T")
 
 
-class SourceError(Exception):
+class SourceError(FilmError):
     """The source gives no picture."""
 
 
@@ -120,6 +120,18 @@ class SourceFilm:
         while self._shot is None or self._shot.k <= after:
             await self._arrived.wait()
         return self._shot
+
+    async def watch(self) -> None:
+        """Wait for ever, or until filming has failed.
+
+        Raises:
+            SourceError: it has; the text says why.
+        """
+        assert self._filming is not None
+        await asyncio.wait([self._filming])
+        error = None if self._filming.cancelled() else self._filming.exception()
+        if error is not None:
+            raise SourceError(f"--source {self._source}: {error!r}") from error
 
     def where(self, now: float) -> Point | None:
         """Return the ball's true centre at a time (s), in px, on the line between two frames; None if unknown."""

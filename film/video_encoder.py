@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from functools import partial
 from typing import NamedTuple
 
 import av
@@ -23,6 +24,7 @@ from av.video.frame import PictureType
 
 from ball_track import Image
 from film.drawn import Footage, Shot
+from film.progress import Progress
 
 CODECS = ("vp8", "h264")
 DEFAULT_BITRATE = 500_000  # bit / s
@@ -59,13 +61,21 @@ class SharedEncoder:
     ) -> None:
         self._film = film
         self._on_encoded = on_encoded
-        self._codec = create_codec(codec, film.width, film.height, film.fps, bitrate)
+        self._create_codec = partial(create_codec, codec, film.width, film.height, film.fps, bitrate)
+        self._codec = self._create_codec()
+        self._progress = Progress(film.clock)
+        self._k = -1  # the frame that was encoded last, or could not be
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
         self._took = math.inf  # s for the newest frame
         self._kept: deque[Encoded] = deque(maxlen=KEPT)
         self._encoding: asyncio.Task[None] | None = None
         self._key_wanted = True
         self._last_key = -float("inf")  # s of the film's clock
+
+    @property
+    def stalled(self) -> bool:
+        """Return whether those who ask for frames get none."""
+        return self._progress.stalled
 
     def ask_for_key_frame(self) -> None:
         """Make one of the next frames a key frame: the very next, unless there was one just now."""
@@ -77,8 +87,14 @@ class SharedEncoder:
         Args:
             after: number of the encoded frame that one has; -1 for none.
             anew: go on at a key frame, the newest frame that there is.
+
+        Raises:
+            FilmError: there is none, and will be none.
         """
-        anew = anew or after < 0
+        with self._progress.waiting():
+            return await self._next(after, anew or after < 0)
+
+    async def _next(self, after: int, anew: bool) -> Encoded:
         while True:
             newest = self._kept[-1] if self._kept else None
             if anew:
@@ -99,16 +115,24 @@ class SharedEncoder:
         """Encode the next frame of the film that is due."""
         try:
             newest = self._kept[-1] if self._kept else None
-            shot = await self._film.next(after=newest.shot.k if newest else -1)
+            shot = await self._film.next(after=self._k)
+            self._k = shot.k
             key = self._key_wanted and shot.drawn - self._last_key >= KEY_FRAME_INTERVAL
             if key:
                 self._key_wanted, self._last_key = False, shot.drawn
             began = self._film.clock()
-            if self._took < SHORT and not key:
-                data = encode(self._codec, shot.k, shot.image, key)
-            else:
-                loop = asyncio.get_running_loop()
-                data = await loop.run_in_executor(self._thread, encode, self._codec, shot.k, shot.image, key)
+            try:
+                if self._took < SHORT and not key:
+                    data = encode(self._codec, shot.k, shot.image, key)
+                else:
+                    loop = asyncio.get_running_loop()
+                    data = await loop.run_in_executor(self._thread, encode, self._codec, shot.k, shot.image, key)
+            except Exception as error:  # whatever a codec raises: the next frame may do with a new one
+                self._progress.fail(shot.k, error)
+                self._codec = self._create_codec()
+                self._key_wanted, self._last_key = True, -math.inf
+                return
+            self._progress.succeed()
             self._took = self._film.clock() - began
             self._on_encoded(self._took)
             self._kept.append(Encoded(newest.number + 1 if newest else 0, shot, data, key))

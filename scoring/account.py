@@ -4,11 +4,13 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from protocol.matching import MAX_STRAYS
 from protocol.messages import Quiet, Ready, Score, encode, parse
-from scoring.ledger import Frame, Ledger, State
+from scoring.ledger import DEADLINE_S, Frame, Ledger, State
 
 logger = logging.getLogger(__name__)
 
+MAX_ASTRAY_S = 30.0  # s for which a client's reports may fit no frame, one like the other
 QUIET_INTERVAL = 1.0  # s between two scores for a client at which nobody looks at them
 
 
@@ -21,7 +23,7 @@ class Account:
         fps: frames a second that it gets.
         clock: returns monotonic seconds, those of the frames.
         send: sends the client a message.
-        expel: ends its session, as it sends too much.
+        expel: ends its session, for the reason that it gets.
         on_scored: called with each frame that is scored.
     """
 
@@ -32,7 +34,7 @@ class Account:
         fps: float,
         clock: Callable[[], float],
         send: Callable[[str], None],
-        expel: Callable[[], None],
+        expel: Callable[[str], None],
         on_scored: Callable[[Frame], None],
     ) -> None:
         self.ledger = ledger
@@ -40,6 +42,8 @@ class Account:
         self._name = name
         self._clock, self._send, self._expel, self._on_scored = clock, send, expel, on_scored
         self._allowance = Allowance(fps)
+        self._astray: float | None = None  # s of the clock: since when its reports fit no frame; None: they do
+        self._warned = False  # of that
         self._score_interval = 0.0  # s between two scores that the client is told, at least
         self._next_score = 0.0  # s of the clock
         self._untold: Frame | None = None  # the newest frame that is scored and whose score was not sent
@@ -48,7 +52,7 @@ class Account:
         """Enter what the client says, whatever it is."""
         now = self._clock()
         if not self._allowance.take(now):
-            self._expel()
+            self._expel("expelled: too many messages")
             return
         try:
             message = parse(data)
@@ -62,6 +66,7 @@ class Account:
             self.ledger.reject()
             logger.debug("%s: message rejected: %s", self._name, error)
             return
+        self._watch_strays(now)
         for frame in settled:
             if frame.state is State.SCORED:
                 self._untold = frame
@@ -70,6 +75,25 @@ class Account:
                     self.tell()
                 self._on_scored(frame)
         self.answered.set()
+
+    def _watch_strays(self, now: float) -> None:
+        """Tell of a client whose reports fit no frame, once; end its session if that goes on for too long."""
+        if not self.ledger.strays:
+            self._astray = None
+            return
+        self._astray = now if self._astray is None else self._astray
+        if self.ledger.strays < MAX_STRAYS:
+            return
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "%s: its reports fit no frame sent in the last %g s, and are not scored: they come later than that, "
+                "or the frames' time stamps do not survive the path, as behind what decodes and encodes the video",
+                self._name,
+                DEADLINE_S,
+            )
+        if now - self._astray >= MAX_ASTRAY_S:
+            self._expel("expelled: its reports fit no frame")
 
     def tell(self) -> None:
         """Send the client the newest score, if it has not had it."""

@@ -79,7 +79,8 @@ class Score:
 
     frames: how many ended in each state, and how many were `sent`. Reports that named no frame are
     `unmatched`, those for a frame that has its state already `repeated`; messages that were none are
-    `rejected`; `restarts` counts the deaths of process_a.
+    `rejected`; `restarts` counts the deaths of process_a. Frames of the film between two that were sent, which were
+    not, are `late`: the server, or the client's connection, did not get to them.
     """
 
     COUNTS = ("sent", State.SCORED, State.MISSED, State.SKIPPED, State.LOST, "unmatched")
@@ -89,6 +90,7 @@ class Score:
         self.rejected = 0
         self.repeated = 0
         self.restarts = 0
+        self.late = 0
         self.error_px = Distribution()
         self.latency_ms = Distribution()
         self.live_error_px = Distribution()
@@ -103,6 +105,7 @@ class Score:
         self.rejected += other.rejected
         self.repeated += other.repeated
         self.restarts += other.restarts
+        self.late += other.late
         for figure in FIGURES:
             getattr(self, figure).merge(getattr(other, figure))
         self.first, self.last = min(self.first, other.first), max(self.last, other.last)
@@ -123,6 +126,7 @@ class Score:
             "rejected": self.rejected,
             "repeated": self.repeated,
             "restarts": self.restarts,
+            "late": self.late,
         }
 
 
@@ -152,6 +156,7 @@ class Ledger:
         self._folded = Predictor(walls) if walls is not None else None
         self._frames: dict[int, Frame] = {}  # by pts modulo 2^32, oldest first
         self._matcher: Matcher[Report, Frame] = Matcher()
+        self._last_k: int | None = None  # number of the newest frame
         self._last_but_one = -math.inf  # s: when the frame before the newest was drawn
         self._answered = math.inf  # s: when the newest frame was drawn that has got its state by a report
         self._quickest = math.inf  # s from a frame's being drawn to its report
@@ -184,6 +189,9 @@ class Ledger:
                 break
             del self._frames[key]
             self._leave(oldest)
+        if self._last_k is not None:
+            self.score.late += frame.k - self._last_k - 1
+        self._last_k = frame.k
         self._frames[frame.pts % MODULUS] = frame
         self.score.frames["sent"] += 1
         self.score.first = min(self.score.first, frame.drawn)

@@ -82,18 +82,20 @@ class ServerMetrics(Collector):
     def collect(self) -> Iterable[Metric]:
         """Return the counts as of now."""
         frames: Counter[str] = Counter()
-        rejected = repeated = restarts = 0
+        rejected = repeated = restarts = late = 0
         for score in self._scores():
             frames.update(score.frames)
             rejected += score.rejected
             repeated += score.repeated
             restarts += score.restarts
+            late += score.late
         yield GaugeMetricFamily("ball_clients", "Clients connected", self._clients())
         yield CounterMetricFamily("ball_frames_sent", "Frames sent to clients", frames["sent"])
         became = CounterMetricFamily("ball_frames", "Frames, by what became of them", labels=["state"])
         for state in END_STATES:
             became.add_metric([state], frames[state])
         yield became
+        yield CounterMetricFamily("ball_frames_late", "Frames of the film that clients were not sent", late)
         yield CounterMetricFamily("ball_reports_unmatched", "Reports that named no frame", frames["unmatched"])
         yield CounterMetricFamily("ball_reports_repeated", "Reports for a frame that had its state", repeated)
         yield CounterMetricFamily("ball_messages_rejected", "Messages that were none", rejected)

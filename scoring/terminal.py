@@ -127,7 +127,7 @@ def counts(score: Score) -> str:
     """Return the counts of frames as one line."""
     names = ("sent", State.SCORED, State.MISSED, State.SKIPPED, State.LOST)
     judged = bool(score.error_px.count) or not score.frames[State.SCORED]
-    return "  ".join(f"{name_of(name, judged)} {score.frames[name]}" for name in names)
+    return "  ".join([*(f"{name_of(name, judged)} {score.frames[name]}" for name in names), f"late {score.late}"])
 
 
 def name_of(state: str, judged: bool) -> str:
@@ -145,7 +145,8 @@ def summary_line(summary: dict[str, Any]) -> str:
     frames = summary["frames"]
     judged = summary["error_px"] is not None or not frames[State.SCORED]
     states = [str(state) for state in State if state is not State.OPEN]
-    parts = ["  ".join(f"{name_of(name, judged)} {frames[name]}" for name in ("sent", *states, "unmatched"))]
+    told = [f"{name_of(name, judged)} {frames[name]}" for name in ("sent", *states, "unmatched")]
+    parts = ["  ".join([*told, f"late {summary['late']}"])]
     for name, key, unit in FIGURES:
         if values := summary[key]:
             quantiles = "  ".join(f"{quantile} {format_number(values[quantile])}" for quantile in ("p50", "p99"))
@@ -161,11 +162,10 @@ def summary_tables(summary: dict[str, Any]) -> tuple[Table, Table]:
     names = [name_of(state, judged) for state in states]
     title = "frames sent = " + " + ".join(names)
     became = Table(title=title if judged else f"{title}; no truth is known, so no error", title_justify="left")
-    for name in ("sent", *names, "unmatched", "rejected"):
+    others = {"unmatched": frames["unmatched"], "rejected": summary["rejected"], "late": summary["late"]}
+    for name in ("sent", *names, *others):
         became.add_column(name, justify="right")
-    became.add_row(
-        str(frames["sent"]), *(str(frames[s]) for s in states), str(frames["unmatched"]), str(summary["rejected"])
-    )
+    became.add_row(str(frames["sent"]), *(str(frames[state]) for state in states), *map(str, others.values()))
     figures = Table(title=f"{summary['duration_s']:.1f} s, {summary['fps']:.2f} frames a second", title_justify="left")
     figures.add_column("")
     for name in ("mean", "p50", "p95", "p99", "max"):

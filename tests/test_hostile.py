@@ -236,7 +236,7 @@ async def test_server_forgets_clients_that_have_left():
         for _ in range(rounds):
             await asyncio.gather(*(visit(number) for number in range(each)))
         assert await settle() == first
-        assert len(serving._clients) == 1 + rounds * each
+        assert serving._left == 1 + rounds * each
     finally:
         serving.stop.set()
         assert await running == 0
@@ -255,7 +255,7 @@ def test_offer_is_small_enough_for_one_line():
 
         args, scene = server.parse_args([])
         film = Film(scene)
-        track = server.BallVideoTrack(film, Ledger(film.where), None, asyncio.Event())
+        track = server.BallVideoTrack(film, Ledger(film.where), None, asyncio.Event(), lambda _: None)
         link = media.MediaOffer(Recorder("", 0), lambda _: None, None, track, args.codec, lambda: None)
         with suppress(ConnectionResetError):
             await link.open()

@@ -1,6 +1,7 @@
 """Encoded images: exact as PNG, near as JPEG, and nothing else gets to a decoder."""
 
 import asyncio
+import itertools
 import math
 import struct
 import zlib
@@ -14,10 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ball_track import COLORS, Image, Scene, draw, find, planes
-from film.drawn import Film
+from film import image_encoder
+from film.drawn import Film, FilmError
 from film.image_encoder import ImageEncoder
 from protocol import images
 from protocol.images import PNG, ImageError, decode_image, encode_image
+from support.reel import Reel
 from transport.image_decoder import ImageDecoder
 
 
@@ -149,6 +152,33 @@ async def test_encoder_outlives_a_client_that_leaves():
         await asyncio.sleep(0)
         leaving.cancel()
         assert (await staying).number >= 0
+    finally:
+        await encoder.close()
+
+
+@pytest.mark.parametrize("bad", [{0}, set(range(3, 100))])
+async def test_encoder_goes_over_what_cannot_be_encoded(monkeypatch: pytest.MonkeyPatch, bad: set[int]):
+    """A frame that cannot be encoded is gone over; some in a row are the end of the film, for all who ask."""
+    made = itertools.count()
+
+    def encode_or_fail(image: Image, quality: int | None) -> bytes:
+        if next(made) in bad:
+            raise cv2.error("no ink")
+        return encode_image(image, quality)
+
+    monkeypatch.setattr(image_encoder, "encode_image", encode_or_fail)
+    encoder = ImageEncoder(Reel(Scene(64, 64, radius=8)), PNG)
+    good = [k for k in range(6) if k not in bad]
+    try:
+        numbers = [-1]
+        for _ in good:
+            numbers.append((await encoder.next(numbers[-1])).number)
+        assert numbers == [-1, *good]
+        assert not encoder.stalled
+        if len(bad) > 1:
+            with pytest.raises(FilmError, match="5 frames in a row cannot be encoded"):
+                await encoder.next(numbers[-1])
+            assert encoder.stalled
     finally:
         await encoder.close()
 

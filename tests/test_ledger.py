@@ -232,6 +232,16 @@ def test_ledger_believes_no_pattern_of_its_own_making() -> None:
     assert ledger.score.frames == {"sent": 50, "lost": 50, "unmatched": 2 * MAX_HELD}
 
 
+def test_late_are_frames_of_the_film_that_were_not_sent() -> None:
+    """Between the first and the last frame that was sent every frame of the film was sent or is late, in all counts."""
+    ledger = Ledger(still)
+    for k in (7, 8, 12, 13, 20):
+        ledger.sent(new_frame(k))
+    assert ledger.score.late == 9
+    assert ledger.score.frames["sent"] + ledger.score.late == 20 - 7 + 1
+    assert total([ledger.score, ledger.score]).summary()["late"] == 18
+
+
 def test_ledger_matches_anew_who_begins_anew() -> None:
     """A client whose pts begin at 0 again in mid-session goes on being scored, against the right frames."""
     ledger = Ledger(still)

@@ -2,20 +2,24 @@
 
 import asyncio
 import csv
+import json
 import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import av
 import pytest
 from av import Packet
 
 import server
 from ball_track import Point, Scene
 from common.sessions import End
+from film import video_encoder
 from film.drawn import Film
 from film.video_encoder import SharedEncoder
 from protocol.matching import stamp
@@ -26,7 +30,10 @@ from server import PROBE_INTERVAL, BallVideoTrack
 from support.programs import PATIENCE, read_summary, run, wait_until_gone
 from support.reel import Reel
 from tools.procfs import free_port
+from transport.dialling import dial
+from transport.media import MediaAnswer
 from transport.receiver import is_key_frame
+from transport.signaling import close_signaling
 
 
 async def test_track_sends_less_to_who_does_not_answer() -> None:
@@ -35,7 +42,7 @@ async def test_track_sends_less_to_who_does_not_answer() -> None:
     ledger = Ledger(reel.where)
     shared = SharedEncoder(reel, "vp8", 500_000)
     answered = asyncio.Event()
-    track = BallVideoTrack(reel, ledger, shared, answered)
+    track = BallVideoTrack(reel, ledger, shared, answered, lambda _: None)
 
     async def get(answer: bool) -> bool:
         """Get one frame; return whether it is a key frame."""
@@ -288,6 +295,134 @@ def test_server_says_which_port_it_cannot_have():
             assert serving.wait() == 1
             assert serving.lines == [line for line in serving.lines if f"--signaling-port {port}" in line]
             assert len(serving.lines) == 1
+
+
+# --- Faults in the server itself -----------------------------------------------------------------
+
+
+@asynccontextmanager
+async def serving_one(*options: str) -> AsyncIterator[tuple[server.Server, "asyncio.Task[int]", MediaAnswer]]:
+    """Give a server that runs in this process, and a client's link to it, open."""
+    port = free_port()
+    args, scene = server.parse_args(
+        ["--signaling-port", str(port), "--size", "64x64", "--radius", "8", "--print", "every", *options]
+    )
+    serving = server.Server(args, Film(scene))
+    running = asyncio.create_task(serving.run())
+    try:
+        signaling = await dial("127.0.0.1", port, PATIENCE)
+        link = MediaAnswer(signaling, lambda _: None, None, lambda *_: None, "marker")
+        try:
+            assert await link.open()
+            yield serving, running, link
+        finally:
+            await link.close()
+            await close_signaling(signaling)
+    finally:
+        serving.stop.set()
+        await running
+
+
+async def sends(serving: server.Server, more: int) -> None:
+    """Wait until so many more frames were sent."""
+    before = serving.score().frames["sent"]
+    async with asyncio.timeout(PATIENCE):
+        while serving.score().frames["sent"] < before + more:  # noqa: ASYNC110  # nothing tells of a frame that is sent
+            await asyncio.sleep(0.01)
+
+
+async def test_server_goes_over_a_frame_that_cannot_be_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoder that raises once costs a frame, which is late; the session goes on with new ones."""
+    async with serving_one() as (serving, running, _):
+        await sends(serving, 5)
+        broken = [True]
+
+        def encode_or_fail(*args: Any) -> bytes:
+            if broken:
+                broken.clear()
+                raise av.FFmpegError(-1, "no ink")
+            return video_encoder.encode(*args)
+
+        encode = video_encoder.encode
+        monkeypatch.setattr(video_encoder, "encode", encode_or_fail)
+        async with asyncio.timeout(PATIENCE):
+            while broken:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        monkeypatch.setattr(video_encoder, "encode", encode)
+        await sends(serving, 10)
+        assert serving.score().late >= 1
+        assert not running.done()
+
+
+async def test_server_ends_when_the_film_is_gone_for_everybody(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """An encoder that raises for ever ends the program: one line, status 1, the reason in the summary."""
+
+    def fail(*_: Any) -> bytes:
+        raise av.FFmpegError(-1, "no ink")
+
+    path = tmp_path / "s.json"
+    async with serving_one("--summary", str(path)) as (serving, running, _):
+        await sends(serving, 5)
+        monkeypatch.setattr(video_encoder, "encode", fail)
+        assert await asyncio.wait_for(running, PATIENCE) == 1
+    summary = read_summary(path)
+    assert "frames in a row cannot be encoded" in summary["failure"]
+    assert summary["clients"][0]["end"] == summary["failure"]
+    assert capsys.readouterr().err.count("server.py: error: 5 frames in a row cannot be encoded: ") == 1
+
+
+async def test_server_ends_a_session_whose_track_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An error of ours in one client's frames ends that session with a reason; the server goes on."""
+    path = tmp_path / "s.json"
+    async with serving_one("--summary", str(path)) as (serving, running, link):
+        await sends(serving, 5)
+        (session,) = serving._sessions
+        monkeypatch.setattr(session.ledger, "sent", lambda _: 1 / 0)
+        await asyncio.wait_for(link.until_end(), PATIENCE)
+        async with asyncio.timeout(PATIENCE):
+            while serving._sessions:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert not running.done()
+    assert read_summary(path)["clients"][0]["end"].startswith("an error of ours: ZeroDivisionError")
+
+
+async def test_server_goes_on_without_its_panel(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Should printing fail, that is one line and the exit status; filming goes on."""
+    async with serving_one("--print", "second") as (serving, running, _):
+        monkeypatch.setattr(serving._terminal, "_refresh", lambda: 1 / 0)
+        async with asyncio.timeout(PATIENCE):
+            while "nothing more is printed" not in caplog.text:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await sends(serving, 10)
+        serving.stop.set()
+        assert await running == 1
+
+
+async def test_server_remembers_the_last_clients_and_counts_all(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """However many come and go, a bounded number of them is kept; totals are exact, and what is left out is told."""
+    monkeypatch.setattr(server, "MAX_CLIENTS_TOLD", 3)
+    path = tmp_path / "s.json"
+    args, scene = server.parse_args(["--signaling-port", str(free_port()), "--summary", str(path)])
+    serving = server.Server(args, Film(scene))
+    for number in range(10):
+        ledger = Ledger(serving.film.where)
+        ledger.sent(Frame(0, stamp(0, 30), 0.0, Point(1, 1)))
+        ledger.close("bye")
+        session: Any = type("Left", (), {"number": number, "peer": f"peer {number}", "ledger": ledger})()
+        serving.on_joined(session)
+        serving.on_left(session)
+    assert serving._close() == 0
+    summary = json.loads(path.read_text())
+    assert [client["peer"] for client in summary["clients"]] == ["peer 7", "peer 8", "peer 9"]
+    assert summary["clients_left_out"] == 7
+    assert summary["frames"]["sent"] == summary["frames"]["lost"] == 10
+    assert "all 10 clients" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -245,6 +245,18 @@ async def test_camera_that_is_not_there_is_an_error(source: str):
         await SourceFilm(source).__aenter__()
 
 
+async def test_watch_tells_when_filming_fails_for_good(clip: Path, monkeypatch: pytest.MonkeyPatch):
+    """An error that nobody reckoned with is no standstill in silence: who watches is told."""
+    async with SourceFilm(str(clip)) as film:
+        watching = asyncio.create_task(film.watch())
+        shot = await film.next(-1)
+        assert not watching.done()
+        monkeypatch.setattr(film, "_show", lambda *_: 1 / 0)
+        with pytest.raises(SourceError, match=r"--source .*clip\.mp4: ZeroDivisionError"):
+            await asyncio.wait_for(watching, PATIENCE)
+        assert shot.k >= 0
+
+
 def test_read_truth_gives_back_what_was_written(tmp_path: Path):
     """A truth with and without a line of names, and with frames in which no ball is seen, is read."""
     path = write_truth(tmp_path / "t.csv")

@@ -71,7 +71,7 @@ def test_describe_has_every_figure_of_a_coordinate() -> None:
 
 def test_counts_has_every_state() -> None:
     """One line tells how many were sent, and what became of them."""
-    assert counts(scored()) == "sent 10  scored 9  missed 0  skipped 0  lost 1"
+    assert counts(scored()) == "sent 10  scored 9  missed 0  skipped 0  lost 1  late 0"
 
 
 def test_format_number_has_a_dash_for_nothing() -> None:
@@ -84,7 +84,7 @@ def test_summary_tables_hold_states_and_figures() -> None:
     became, figures = summary_tables(scored().summary())
     text = printed(became)
     assert "frames sent = scored + missed + skipped + lost" in text
-    assert re.findall(r"\d+", text) == ["10", "9", "0", "0", "1", "0", "0"]
+    assert re.findall(r"\d+", text) == ["10", "9", "0", "0", "1", "0", "0", "0"]
     text = printed(figures)
     assert re.search(r"0\.3 s, 30\.00 frames a second", text)
     for name, mean in (
@@ -101,11 +101,12 @@ def test_summary_tables_hold_states_and_figures() -> None:
 def test_summary_line_holds_states_and_figures() -> None:
     """Where nobody sees a table, one line tells what became of the frames, and the figures."""
     assert summary_line(scored().summary()) == (
-        "sent 10  scored 9  missed 0  skipped 0  lost 1  unmatched 0"
+        "sent 10  scored 9  missed 0  skipped 0  lost 1  unmatched 0  late 0"
         " | error px  p50 0.250  p99 0.250 | latency ms  p50 10.000  p99 10.000"
         f" | live error px  p50 {math.hypot(3.25, 4):.3f}  p99 {math.hypot(3.25, 4):.3f}"
+        f" | predicted px  p50 {math.hypot(3.25, 4):.3f}  p99 {math.hypot(3.25, 4):.3f}"
     )
-    assert summary_line(Score().summary()) == "sent 0  scored 0  missed 0  skipped 0  lost 0  unmatched 0"
+    assert summary_line(Score().summary()) == "sent 0  scored 0  missed 0  skipped 0  lost 0  unmatched 0  late 0"
 
 
 def test_summary_is_one_line_where_stdout_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,7 +152,7 @@ async def test_second_prints_counts_and_the_newest(
         return out.count("\n") >= 2
 
     await run_until(running, two_lines)
-    assert set(out.splitlines()) == {f"sent 10  scored 9  missed 0  skipped 0  lost 1 | {LINE}"}
+    assert set(out.splitlines()) == {f"sent 10  scored 9  missed 0  skipped 0  lost 1  late 0 | {LINE}"}
 
 
 async def test_second_says_nothing_before_the_first_frame(
@@ -171,7 +172,7 @@ async def test_second_says_nothing_before_the_first_frame(
 
     await run_until(Terminal("second", lambda: scores.pop() if scores else sent), a_line)
     assert not scores
-    assert out.splitlines()[0] == "sent 1  scored 0  missed 0  skipped 0  lost 0 | no coordinate yet"
+    assert out.splitlines()[0] == "sent 1  scored 0  missed 0  skipped 0  lost 0  late 0 | no coordinate yet"
 
 
 async def test_live_shows_a_panel_that_fits(

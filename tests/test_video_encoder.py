@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import Callable
 
 import av
 import numpy as np
@@ -10,7 +11,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from ball_track import Image, Scene, find
 from film import video_encoder as encoder
-from film.drawn import Film
+from film.drawn import Film, FilmError, Shot
 from film.video_encoder import (
     CODECS,
     DEFAULT_BITRATE,
@@ -216,4 +217,77 @@ async def test_close_before_anything_is_harmless() -> None:
     """One that never encoded a frame can be closed, too."""
     shared = SharedEncoder(Reel(SCENE), "h264", DEFAULT_BITRATE)
     await shared.close()
+    await shared.close()
+
+
+# --- What goes wrong -----------------------------------------------------------------------------
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, bad: Callable[[int], bool]) -> None:
+    """Let the encoding of some frames fail."""
+
+    def encode_or_fail(codec: VideoCodecContext, k: int, image: Image, key: bool) -> bytes:
+        if bad(k):
+            raise av.FFmpegError(-1, "no ink")
+        return encode(codec, k, image, key)
+
+    monkeypatch.setattr(encoder, "encode", encode_or_fail)
+
+
+@pytest.mark.parametrize("bad", [{0}, {1}, {7, 8}])
+async def test_a_frame_that_cannot_be_encoded_is_gone_over(
+    codec: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, bad: set[int]
+) -> None:
+    """An encoder that raises costs that frame and a line; what comes next is a key frame, and all of it decodes."""
+    failing(monkeypatch, bad.__contains__)
+    shared = SharedEncoder(Reel(SCENE), codec, DEFAULT_BITRATE)
+    frames = await collect(shared, 20)
+    await shared.close()
+    assert [frame.shot.k for frame in frames] == [k for k in range(20 + len(bad)) if k not in bad]
+    assert next(frame for frame in frames if frame.shot.k > max(bad)).key
+    decoder = create_decoder(codec)
+    for frame in frames:
+        (image,) = decode(decoder, frame.data)
+        found = find(image)
+        assert found is not None
+        assert math.dist(found, SCENE.position(frame.shot.k)) < 0.5
+    assert caplog.text.count("cannot be encoded") == len(bad)
+    assert not shared.stalled
+
+
+async def test_an_encoder_that_always_fails_ends_the_film(codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a few frames in a row everybody who asks is told that there are no more, and the encoder says stalled."""
+    failing(monkeypatch, lambda k: k > 3)
+    shared = SharedEncoder(Reel(SCENE), codec, DEFAULT_BITRATE)
+    frames = await collect(shared, 4)
+    for ended in await asyncio.gather(*(shared.next(frames[-1].number) for _ in range(3)), return_exceptions=True):
+        assert isinstance(ended, FilmError)
+        assert "5 frames in a row cannot be encoded: " in str(ended)
+        assert "no ink" in str(ended)
+    assert shared.stalled
+    await shared.close()
+
+
+async def test_an_encoder_is_stalled_while_the_film_stands_still() -> None:
+    """Who asks for a frame for longer than a few seconds is let down; nobody who asks for none is."""
+    now = 0.0
+    reel = Reel(SCENE, lambda: now)
+    shared = SharedEncoder(reel, "vp8", DEFAULT_BITRATE)
+    await collect(shared, 1)
+    now = 100.0
+    assert not shared.stalled
+
+    async def stand_still(after: int) -> Shot:
+        await asyncio.Event().wait()
+        raise AssertionError(after)
+
+    reel.next = stand_still  # type: ignore[method-assign]
+    asking = asyncio.create_task(shared.next(0))
+    await asyncio.sleep(0)
+    assert not shared.stalled
+    now = 106.0
+    assert shared.stalled
+    asking.cancel()
+    await asyncio.wait([asking])
+    assert not shared.stalled
     await shared.close()
