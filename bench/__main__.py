@@ -10,6 +10,8 @@
     scale        1 to 32 clients of one server
     size         640x480 to 1920x1080, at 30 and 60 frames a second
     transports   the ways that frames can travel
+    finders      the usual ways to find a ball, beside ours, on the same decoded frames
+    prediction   a coordinate as it is when it arrives, and predicted to the present, over slow links (needs root)
 
 Each case is measured once in every round, so that what drifts on the machine drifts for all; a figure is the
 median of the rounds, with the lowest and the highest in brackets. Server and client run as programs, as they
@@ -34,6 +36,7 @@ from bench.parts import PARTS, Part
 from bench.rounds import machine, measure_part
 from bench.tables import Results, markdown, save_plot
 from common import options
+from tools.lab import missing
 
 OVERHEAD = 4.0  # s that a run takes besides: starting, warming up, ending; an estimate
 
@@ -61,7 +64,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     for part in args.parts:
         if part not in PARTS:
             parser.error(f"argument PART: {part!r}: must be one of {', '.join(PARTS)}")
-    args.parts = args.parts or list(PARTS)
+    args.parts = args.parts or [part for part in PARTS if part != "prediction" or missing() is None]
     args.rounds = args.rounds if args.rounds is not None else 1 if args.quick else ROUNDS
     args.seconds = args.seconds or (QUICK_SECONDS if args.quick else SECONDS)
     if not 1 <= args.rounds <= MAX_ROUNDS:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ball_track import COLORS
+from bench import finders, prediction
 from bench.cases import Case, Floor, Loop, Ratio
 from bench.tables import Column, Table, plot_accuracy, plot_latency, plot_scale, plot_steps
 from bench.tracing import PARTS as STEPS
@@ -157,6 +158,16 @@ def transports_part() -> Part:
     return Part(cases, (Table(title, (*LATENCY, *ERROR[:2], *CPU, SENT, SCORED), "transports", plot_latency),))
 
 
+def finders_part() -> Part:
+    """Return the part about the usual ways to find a ball, beside ours."""
+    return Part(finders.finders_cases(), (finders.TABLE,))
+
+
+def prediction_part() -> Part:
+    """Return the part about where the ball is by the time a coordinate arrives."""
+    return Part(prediction.aged_cases(), (prediction.TABLE,))
+
+
 # --- All of them ---------------------------------------------------------------------------------
 
 PARTS: dict[str, Callable[[], Part]] = {
@@ -165,4 +176,6 @@ PARTS: dict[str, Callable[[], Part]] = {
     "scale": scale_part,
     "size": size_part,
     "transports": transports_part,
+    "finders": finders_part,
+    "prediction": prediction_part,
 }

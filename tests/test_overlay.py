@@ -79,6 +79,20 @@ def test_compose_never_darkens_the_ball_by_the_trail() -> None:
     assert compose(image, Figures(), trail)[200, 300].min() > 250
 
 
+def test_compose_draws_a_ring_where_the_ball_is_now() -> None:
+    """The ring is around the point that is predicted, in a colour of its own, and leaves the middle free."""
+    place = Point(300.25, 200.75)
+    ring = compose(blank(640, 480), Figures(predicted=place), ())
+    rows, columns = np.nonzero(ring[:400, :, 1] > 200)
+    distances = np.hypot(columns - place.x, rows - place.y)
+    assert len(rows) > 100
+    assert distances.min() > 22
+    assert distances.max() < 30
+    assert abs(columns.mean() - place.x) < 0.5
+    assert abs(rows.mean() - place.y) < 0.5
+    compose(blank(640, 480), Figures(predicted=Point(-3000.0, 1e12)), ())  # outside there is nothing to draw on
+
+
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_compose_writes_figures_that_can_be_told_apart_at_any_size(width: int, height: int) -> None:
     """Each figure has a place of its own on the panel, and its text stands out from it."""

@@ -1,4 +1,4 @@
-"""What a view draws over a frame: the found centre, the path that led to it, and the figures.
+"""What a view draws over a frame: the found centre, the path that led to it, where the ball is now, the figures.
 
 Pure functions of their arguments, on BGR images. All sizes follow the image's, so that what is drawn can be
 read at any size. Points have the origin at the top left and pixel centres on integers, as everywhere.
@@ -16,6 +16,7 @@ from views.sightings import Figures, Footprint
 
 CROSS = (170, 60, 255)  # BGR, a pink that no ball of COLORS has
 TRAIL = (255, 190, 60)
+RING = (90, 240, 150)  # a light green
 EDGE = (24, 18, 16)  # dark, around the cross
 LABEL = (190, 176, 164)
 VALUE = (255, 255, 255)
@@ -41,6 +42,8 @@ def compose(image: Image, figures: Figures, trail: Sequence[Footprint]) -> Image
     cv2.cvtColor(image, cv2.COLOR_YUV2BGR_I420, dst=picture)
     draw_trail(picture, trail)
     draw_panel(picture, figures)
+    if figures.predicted is not None:
+        draw_ring(picture, figures.predicted)
     if figures.found is not None:
         draw_cross(picture, figures.found)
     return picture
@@ -54,6 +57,18 @@ def draw_cross(picture: Image, center: Point) -> None:
         for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
             start = Point(center.x + dx * inner, center.y + dy * inner)
             _line(picture, start, Point(center.x + dx * outer, center.y + dy * outer), color, thickness)
+
+
+def draw_ring(picture: Image, center: Point) -> None:
+    """Draw a ring around where the ball is bound to be now on a (H, W, 3) BGR image: it runs ahead of what is seen."""
+    height, width = picture.shape[:2]
+    if not (-width < center.x < 2 * width and -height < center.y < 2 * height):  # OpenCV does not draw at 1e9
+        return
+    unit = _unit(picture)
+    middle = tuple(round(side * 2**SUBPIXEL) for side in center)
+    radius = round(26 * unit * 2**SUBPIXEL)
+    for color, thickness in ((EDGE, 4 * unit), (RING, 2 * unit)):
+        cv2.circle(picture, middle, radius, color, max(1, round(thickness)), cv2.LINE_AA, SUBPIXEL)
 
 
 def draw_trail(picture: Image, trail: Sequence[Footprint]) -> None:

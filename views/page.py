@@ -147,15 +147,15 @@ class Page:
         """Return, as JSON, what is known at time `now`, and the samples behind the first `told` ones."""
         new = min(self._count - told, len(self._samples))
         samples = [self._samples[index] for index in range(-new, 0)]
-        found, *figures = self._figures
-        names = Figures._fields[1:]
-        x, y = found or (None, None)
+        figures = self._figures._asdict()
+        x, y = figures.pop("found") or (None, None)
+        del figures["predicted"]  # the ring in the picture
         return json.dumps(
             {
                 "now": now,
                 "age": None if self._told is None else now - self._told,
                 "watching": watching,
-                "figures": {"x": x, "y": y, **dict(zip(names, figures, strict=True))},
+                "figures": {"x": x, "y": y, **figures},
                 "samples": [sample for sample in samples if sample[0] > now - HISTORY],
             }
         )

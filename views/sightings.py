@@ -25,7 +25,8 @@ class Figures(NamedTuple):
     """What is known of one frame, None where it is not.
 
     found: the ball's centre, px; error_px and latency_ms: what the server made of it; fps: frames received in
-    the last second; scored, lost: frames so far, counted by the server.
+    the last second; scored, lost: frames so far, counted by the server; predicted: where the ball is bound to be when
+    the frame is shown, px.
     """
 
     found: Point | None = None
@@ -34,6 +35,7 @@ class Figures(NamedTuple):
     fps: float | None = None
     scored: int | None = None
     lost: int | None = None
+    predicted: Point | None = None
 
 
 class Footprint(NamedTuple):

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from ball_track import Image, Point
 from common.http import ListenError
 from protocol.messages import Score
+from views.present import Present
 from views.screens import encode_jpegs, show_window
 from views.sightings import Sight, Sightings
 from views.view import View
@@ -78,6 +79,7 @@ class Views:
         self._recording: View | None = None
         self._next_jpeg = 0.0  # s of the loop's clock
         self._sightings = Sightings(self._show)
+        self._present = Present()
 
     async def __aenter__(self) -> "Views":
         """Start what is wanted.
@@ -159,6 +161,7 @@ class Views:
         """Begin a session: it counts its pts, and its frames, anew."""
         self._sightings.flush()
         self._sightings = Sightings(self._show)
+        self._present = Present()
 
     def on_frame(self, pts: int, seen: Sequence[Image]) -> None:
         """Take note of a frame that was received: its pts (ticks) and its planes, which must stay as they are."""
@@ -167,6 +170,8 @@ class Views:
 
     def on_found(self, pts: int, point: Point | None) -> None:
         """Take note of where the ball is in a frame, None for nowhere."""
+        if point is not None and self._views:
+            self._present.on_found(pts, point, self._loop.time())
         self._sightings.on_found(pts, point)
 
     def on_skipped(self, pts: int) -> None:
@@ -177,9 +182,12 @@ class Views:
         """Take note of what the server made of a coordinate."""
         if self._page is not None:
             self._page.sample(score.error_px, score.latency_ms)
+        self._present.on_score(score, self._loop.time())
         self._sightings.on_score(score)
 
     def _show(self, sight: Sight) -> None:
+        predicted = self._present.where(self._loop.time())
+        sight = sight._replace(figures=sight.figures._replace(predicted=predicted))
         for view in self._views:
             if view is not self._jpegs or self._page_wants_picture():
                 view.offer(sight)
