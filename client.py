@@ -30,7 +30,9 @@ from common.stdio import unhurried
 from common.stopping import call_when_stopped
 from common.waiting import unless
 from finding import color as color_find
+from finding import own
 from finding.finder import Finder, FinderError
+from finding.own import Faults
 from finding.process_a import process_a
 from protocol.messages import Found, Message, MessageError, Missed, Quiet, Restarted, Score, Skipped, encode, parse
 from views.views import Views, kinds
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DRAIN_TIMEOUT = 1.0  # s for the server to account for what is on its way, at the end
+OWN_READY_TIMEOUT = 120.0  # s for a person's own finder to be imported, and to look for the first time
 TELL_INTERVAL = 10.0  # s between two lines of counts, where stdout is no terminal
 
 
@@ -60,14 +63,22 @@ class Client:
         self.stop = asyncio.Event()
         self._args = args
         self._link: Link | None = None
-        look = find if args.color is None else partial(color_find.find, hues=args.color)
-        target = partial(process_a, look=look)
-        self._finder = Finder(self._on_found, self._on_skipped, self._on_restart, target)
+        self._faults = Faults(args.find) if args.find is not None else None
+        self._finder = self._create_finder()
         self._views = Views(args.view, args.http, args.record, self._add_routes, on_closed=self.stop.set)
         self._failure: str | None = None  # why the job could not be done
         self._scored_before = 0  # frames, in the sessions before this one
-        self._counts = dict.fromkeys(("received", "sent", "scored", "skipped", "restarts"), 0)
+        self._counts = dict.fromkeys(("received", "sent", "scored", "skipped", "faults", "restarts"), 0)
         self._connected = False
+
+    def _create_finder(self) -> Finder:
+        """Return what runs process_a, with our eyes or with a person's own."""
+        callbacks = (self._on_found, self._on_skipped, self._on_restart)
+        if self._args.find is not None:
+            target = partial(process_a, own=self._args.find)
+            return Finder(*callbacks, target, self._on_fault, patience=OWN_READY_TIMEOUT)
+        look = find if self._args.color is None else partial(color_find.find, hues=self._args.color)
+        return Finder(*callbacks, partial(process_a, look=look))
 
     async def run(self) -> int:
         """Dial, and find until stopped or told goodbye; return the exit status."""
@@ -75,12 +86,17 @@ class Client:
 
         call_when_stopped(self.stop.set)
         try:
-            async with self._views, self._finder:
-                await self._views.started()
-                await self._run_sessions()
+            async with self._views, contextlib.AsyncExitStack() as stack:
+                if self._faults is not None:
+                    print(f"waiting for {self._args.find} to load", flush=True)
+                if await unless(self.stop, stack.enter_async_context(self._finder)):
+                    await self._views.started()
+                    await self._run_sessions()
         except (FinderError, ListenError) as error:
             self._failure = str(error)
         print(self._so_far())
+        if self._faults is not None:
+            print(self._faults)
         if self._failure is None:
             return 1 if self._views.failed else 0
         print(f"client.py: error: {self._failure}", file=sys.stderr)
@@ -200,6 +216,11 @@ class Client:
         self._send(Skipped(pts))
         self._views.on_skipped(pts)
 
+    def _on_fault(self, kind: str, text: str) -> None:
+        assert self._faults is not None
+        self._counts["faults"] += 1
+        self._faults.add(kind, text)
+
     def _on_restart(self) -> None:
         self._counts["restarts"] += 1
         self._send(Restarted())
@@ -237,6 +258,19 @@ def hues(text: str) -> tuple[float, float] | None:
     return int(match[1]), int(match[2])
 
 
+def own_finder(text: str) -> str:
+    """Return the name of a person's own finder, if a module of that name is there; it is not imported.
+
+    Raises:
+        argparse.ArgumentTypeError: there is none, or it is no such name.
+    """
+    if not own.is_name(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be MODULE:FUNCTION, such as my_module:find for my_module.py")
+    if not own.is_there(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: there is no such module in this folder or on the path")
+    return text
+
+
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the options; exit with status 2 if they are wrong."""
     parser = options.Parser(description="Find the ball in what a server films, and tell it where it is.")
@@ -270,8 +304,17 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="auto|NAME|FROM-TO",
         help="of the ball in a real scene, a name or a range of hues in degrees; auto: any ball on black (auto)",
     )
+    parser.add_argument(
+        "--find",
+        type=own_finder,
+        metavar="MODULE:FUNCTION",
+        help="a finder of your own: a function of a BGR image that returns x, y or None (ours)",
+    )
     parser.add_argument("--record", metavar="FILE.mp4", help="record what the view shows")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.find is not None and args.color is not None:
+        parser.error("argument --find: goes without --color")
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -112,7 +112,7 @@ def trace_server(notes: Notes) -> None:
     from film import drawn as film
     from film import video_encoder as encoder
 
-    notes.around(film.Film, "_draw", lambda _, k: k, after="drawn")
+    notes.around(film.Film, "_draw", lambda _, k, __: k, after="drawn")
     notes.around(encoder, "encode", lambda _codec, k, *_: k, after="encoded")
     for theirs in (H264Encoder, Vp8Encoder):
         notes.around(theirs, "encode", lambda _, frame, *__: frame.pts, after="encoded")

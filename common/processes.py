@@ -34,7 +34,7 @@ from common.stopping import SIGNALS
 FAILED_STARTS = 3  # in a row: a process that ends so often before it was ready is given up
 RESTART_DELAY = 0.5  # s, after a start that failed
 CHECK_INTERVAL = 0.25  # s between two looks at a process that is busy
-START_PATIENCE = 30.0  # s to come up on a busy machine; and for the first task: nobody knows yet how long one takes
+START_PATIENCE = 30.0  # s to come up on a busy machine
 SLOWER = 10  # times as long as usual may a task take
 
 context = multiprocessing.get_context("spawn")
@@ -67,6 +67,7 @@ class Child:
             with how, for people.
         duplex: whether it is told things by the connection, too.
         patience: s that a task may take, if they do not usually take a tenth of that; None: as long as it likes.
+        start_patience: s for it to come up, and for the first task: nobody knows yet how long one takes.
 
     Attributes:
         state: what it does.
@@ -84,6 +85,7 @@ class Child:
         *,
         duplex: bool = False,
         patience: float | None = None,
+        start_patience: float = START_PATIENCE,
     ) -> None:
         self.name = name
         self.state = ChildState.GONE
@@ -92,7 +94,7 @@ class Child:
         self._process: SpawnProcess
         self._target, self._arguments = target, arguments
         self._on_message, self._on_end = on_message, on_end
-        self._duplex, self._patience = duplex, patience
+        self._duplex, self._patience, self._start_patience = duplex, patience, start_patience
         self._loop = asyncio.get_running_loop()
         self._failed_starts = 0
         self._restart: asyncio.TimerHandle | None = None
@@ -191,11 +193,11 @@ class Child:
         if self.state not in {ChildState.STARTING, ChildState.BUSY}:
             return
         self._checks += 1
-        limit = START_PATIENCE
+        limit = self._start_patience
         if self.state is ChildState.BUSY:
             if self._patience is None:
                 return
-            limit = START_PATIENCE if self._usual is None else max(self._patience, SLOWER * self._usual)
+            limit = self._start_patience if self._usual is None else max(self._patience, SLOWER * self._usual)
         if self._checks * CHECK_INTERVAL >= limit:
             self._hung = True
             self._process.kill()

@@ -23,6 +23,7 @@ from multiprocessing.queues import Queue
 
 from ball_track import Image, Point
 from common.processes import FAILED_STARTS, Child, ChildState, SharedImage, context, share
+from finding.own import UNUSABLE
 from finding.process_a import process_a
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ class Finder:
         on_skipped: called with the pts of each frame that process_a never got to.
         on_restart: called when process_a died, or hung, and is being started again.
         target: what runs in the process; process_a, but for the tests.
+        on_fault: called with the kind of each fault of a person's own finder, and what happened; see own.py.
+        patience: s for process_a to come up.
     """
 
     def __init__(
@@ -57,14 +60,24 @@ class Finder:
         on_skipped: Callable[[int], None],
         on_restart: Callable[[], None] = lambda: None,
         target: Callable[..., None] = process_a,
+        on_fault: Callable[[str, str], None] = lambda *_: None,
+        patience: float = READY_TIMEOUT,
     ) -> None:
         self.on_found = on_found
         self.on_skipped = on_skipped
         self.on_restart = on_restart
+        self.on_fault = on_fault
+        self._ready_timeout = patience
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
         self._child = Child(
-            "process_a", target, self._share_anew, self._on_message, self._on_end, patience=FRAME_PATIENCE
+            "process_a",
+            target,
+            self._share_anew,
+            self._on_message,
+            self._on_end,
+            patience=FRAME_PATIENCE,
+            start_patience=patience,
         )
         self._shared: _Shared | None = None
         self._image: SharedImage | None = None
@@ -80,11 +93,14 @@ class Finder:
         """
         self._child.start()
         try:
-            async with asyncio.timeout(READY_TIMEOUT):
+            async with asyncio.timeout(self._ready_timeout):
                 await asyncio.wait((self.failed, self._first_ready), return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
             await self.close()
-            raise FinderError(f"process_a was not ready within {READY_TIMEOUT:g} s") from None
+            raise FinderError(f"process_a was not ready within {self._ready_timeout:g} s") from None
+        except asyncio.CancelledError:
+            await self.close()
+            raise
         if self.failed.done():
             await self.close()
             self.failed.result()
@@ -139,7 +155,10 @@ class Finder:
         """Take what process_a stored; process_a has let go of the lock before it woke us."""
         shared = self._shared
         assert shared is not None
-        self._child.connection.recv_bytes()
+        fault = self._child.connection.recv_bytes().decode()
+        if fault:
+            self._on_fault(*fault.split(" ", 1))
+            return
         came_up = self._child.came_up
         self._child.done()
         if not came_up:
@@ -153,9 +172,17 @@ class Finder:
             self.on_found(pts, None if math.isnan(point.x) else point)
         self._feed()
 
+    def _on_fault(self, kind: str, text: str) -> None:
+        if kind == UNUSABLE:
+            self._fail(text)
+        else:
+            self.on_fault(kind, text)
+
     def _on_end(self, how: str) -> None:
         """Start process_a again; the frame that it had is skipped."""
         self._free_shared()
+        if self.failed.done():
+            return
         logger.warning("process_a: %s", how)
         if not self._child.restart():
             self._fail(f"process_a: {how}, {FAILED_STARTS} times before it was ready")

@@ -34,6 +34,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from importlib.machinery import PathFinder
 from typing import Any
 
 import cv2
@@ -46,6 +47,7 @@ logger = logging.getLogger(__name__)
 FORMATS = ("bgr", "gray", "i420")  # (H, W, 3); (H, W), the luma: black 16, white 235; (H * 3 / 2, W). All uint8
 SLOW_S = 0.1  # s; the frames of a film come at a third of that
 LONGEST = 200  # characters of a fault that are told
+UNUSABLE = "unusable"  # the fault of a finder that cannot be had at all
 TOLD = 3  # faults of each kind that are told; the others are only counted
 
 
@@ -61,6 +63,12 @@ def is_name(text: str) -> bool:
     """
     dotted = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
     return re.fullmatch(f"{dotted}:{dotted}", text) is not None
+
+
+def is_there(name: str) -> bool:
+    """Return whether there is a module, or its package, of the name MODULE:FUNCTION; nothing is imported."""
+    top = name.partition(":")[0].partition(".")[0]
+    return top in sys.modules or PathFinder.find_spec(top, [os.getcwd(), *sys.path]) is not None  # noqa: PTH109
 
 
 # --- In process_a --------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import cv2
 
 from ball_track import Image, Point, Scene, draw, find
 from common.processes import end_with_parent
+from finding.own import UNUSABLE, OwnFinder, OwnFinderError, divert_stdout
 
 
 def process_a(
@@ -21,6 +22,7 @@ def process_a(
     taken: Semaphore,
     wake: Connection,
     look: Callable[[Image], Point | None] = find,
+    own: str | None = None,
 ) -> None:
     """Find the ball in each frame, and store where it is, until the frames end.
 
@@ -29,11 +31,23 @@ def process_a(
         x, y: where the ball's centre goes, px; nan where there is none. Their lock is one and the same.
         pts: which frame it belongs to, ticks; under the same lock.
         taken: released by the reader when it has read x, y and pts.
-        wake: gets an empty message when process_a is ready, and one for each coordinate stored.
+        wake: gets an empty message when process_a is ready, and one for each coordinate stored; and, as text, the
+            kind of each fault and what happened.
         look: finds the ball's centre in an image.
+        own: MODULE:FUNCTION of a person's own finder, which is asked instead; see own.py.
     """
     end_with_parent()
     cv2.setNumThreads(1)  # the other core has the codec to run
+    if own is not None:
+
+        def complain(kind: str, text: str) -> None:
+            wake.send_bytes(f"{kind} {text}".encode(errors="backslashreplace"))
+
+        try:
+            look = OwnFinder(own, complain, divert_stdout())
+        except OwnFinderError as error:
+            complain(UNUSABLE, f"--find {own}: {error}")
+            return
     look(draw(Scene(), Point(100, 100)))  # what is done once is done before the first frame
     wake.send_bytes(b"")
     while (item := frames.get()) is not None:

@@ -174,6 +174,9 @@ async def test_client_is_quiet_if_nobody_looks_and_counts_over_sessions(
         (["--wait", "-1"], "--wait: '-1': must be seconds"),
         (["--jitter-buffer", "none"], "--jitter-buffer: invalid choice: 'none'"),
         (["--signaling-port", "x"], "--signaling-port: 'x': must be a port"),
+        (["--find", "eyes.py"], "--find: 'eyes.py': must be MODULE:FUNCTION, such as my_module:find"),
+        (["--find", "nothing_there:find"], "--find: 'nothing_there:find': there is no such module in this folder"),
+        (["--find", "examples.finders:blob", "--color", "red"], "--find: goes without --color"),
     ],
 )
 def test_parse_args_names_option_value_and_rule(capsys: pytest.CaptureFixture[str], args: list[str], words: str):

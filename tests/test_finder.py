@@ -263,11 +263,11 @@ async def test_finder_that_never_starts_is_an_error(monkeypatch: pytest.MonkeyPa
         await log.make(workers.end_at_once).__aenter__()
 
 
-async def test_finder_that_is_never_ready_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_finder_that_is_never_ready_is_an_error() -> None:
     """A process that says nothing is given up, and ended."""
-    monkeypatch.setattr(finder, "READY_TIMEOUT", 2.0)
-    found = Log().make(workers.never_be_ready)
-    with pytest.raises(FinderError, match="not ready within 2 s"):
+    log = Log()
+    found = Finder(log.on_found, log.on_skipped, log.on_restart, workers.never_be_ready, patience=0.5)
+    with pytest.raises(FinderError, match=r"not ready within 0\.5 s"):
         await found.__aenter__()
     assert found.pid is None
 

@@ -19,6 +19,7 @@ class ClientMetrics(Collector):
         "sent": ("ball_coordinates_sent", "Coordinates sent to the server"),
         "scored": ("ball_coordinates_scored", "Coordinates that the server says it has scored"),
         "skipped": ("ball_frames_skipped", "Frames passed over to stay current"),
+        "faults": ("ball_finder_faults", "Faults of a person's own finder"),
         "restarts": ("ball_process_a_restarts", "Deaths of process_a"),
         "view_restarts": ("ball_view_restarts", "Deaths of the process that makes the page's picture"),
     }
