@@ -40,8 +40,11 @@ from views.views import Views, kinds
 # Nothing here may import av, and so aiortc, at the top: process_a imports this file again (multiprocessing's
 # start method is spawn) and has to do without. So it can come up while this process still imports them.
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from aiohttp import web
     from aiortc.contrib.signaling import TcpSocketSignaling
+    from prometheus_client import CollectorRegistry
 
     from transport.link import Link
 
@@ -49,6 +52,7 @@ logger = logging.getLogger(__name__)
 
 DRAIN_TIMEOUT = 1.0  # s for the server to account for what is on its way, at the end
 OWN_READY_TIMEOUT = 120.0  # s for a person's own finder to be imported, and to look for the first time
+PAGE_ADDRESS = "127.0.0.1", 8080  # of the page, if no other is given
 TELL_INTERVAL = 10.0  # s between two lines of counts, where stdout is no terminal
 
 
@@ -65,7 +69,9 @@ class Client:
         self._link: Link | None = None
         self._faults = Faults(args.find) if args.find is not None else None
         self._finder = self._create_finder()
-        self._views = Views(args.view, args.http, args.record, self._add_routes, on_closed=self.stop.set)
+        self._views = Views(
+            args.view, args.http or PAGE_ADDRESS, args.record, self._add_routes, on_closed=self.stop.set
+        )
         self._failure: str | None = None  # why the job could not be done
         self._scored_before = 0  # frames, in the sessions before this one
         self._counts = dict.fromkeys(("received", "sent", "scored", "skipped", "faults", "restarts"), 0)
@@ -86,7 +92,7 @@ class Client:
 
         call_when_stopped(self.stop.set)
         try:
-            async with self._views, contextlib.AsyncExitStack() as stack:
+            async with self._watched(), self._views, contextlib.AsyncExitStack() as stack:
                 if self._faults is not None:
                     print(f"waiting for {self._args.find} to load", flush=True)
                 if await unless(self.stop, stack.enter_async_context(self._finder)):
@@ -111,7 +117,9 @@ class Client:
         from transport.dialling import keep_dialling
 
         args = self._args
-        dialling = keep_dialling(args.signaling_host, args.signaling_port, args.wait, self.stop, self._attend)
+        dialling = keep_dialling(
+            args.signaling_host, args.signaling_port, args.wait, self.stop, self._attend, args.stay
+        )
         sessions = asyncio.create_task(dialling)
         telling = asyncio.create_task(self._keep_telling())
         stopping = asyncio.create_task(self.stop.wait())
@@ -128,12 +136,25 @@ class Client:
             self._finder.failed.result()
 
     def _add_routes(self, app: "web.Application") -> None:
-        """Let the client be watched where its page is; ready is who has a server, and a process_a."""
+        """Let the client be watched where its page is."""
         from common import http
+
+        http.add_routes(app, self._is_ready, self._metrics())
+
+    def _watched(self) -> "AbstractAsyncContextManager[None]":
+        """Let the client be watched where it has no page, if that is wanted."""
+        from common import http
+
+        return http.serve(self._args.http if "web" not in self._args.view else None, self._is_ready, self._metrics())
+
+    def _metrics(self) -> "CollectorRegistry":
         from views.metrics import ClientMetrics
 
-        metrics = ClientMetrics(lambda: {**self._counts, "view_restarts": self._views.restarts})
-        http.add_routes(app, lambda: self._connected and self._finder.ready, metrics.registry)
+        return ClientMetrics(lambda: {**self._counts, "view_restarts": self._views.restarts}).registry
+
+    def _is_ready(self) -> bool:
+        """Return whether there is a server, and a process_a."""
+        return self._connected and self._finder.ready
 
     async def _keep_telling(self) -> None:
         """Print the counts now and then, for the log of a client that nobody sees."""
@@ -279,6 +300,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--wait", type=options.seconds, default=30.0, metavar="SECONDS", help="for a server that is not there yet (30)"
     )
     parser.add_argument(
+        "--stay",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="dial again when the server says goodbye, too: there will be another one (no)",
+    )
+    parser.add_argument(
         "--jitter-buffer",
         choices=["marker", "stock"],
         default="marker",
@@ -294,9 +321,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--http",
         type=options.address,
-        default="127.0.0.1:8080",
         metavar="HOST:PORT",
-        help="where --view web serves its page (127.0.0.1:8080)",
+        help="be watched there: /healthz, /readyz, /metrics, and with --view web its page (nowhere, 127.0.0.1:8080)",
     )
     parser.add_argument(
         "--color",

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 import client
 from common.sessions import End
 from protocol.messages import Message, Quiet, Score, encode, parse
-from support.programs import read_summary, run, wait_until_gone
+from support.programs import PATIENCE, read_summary, run, wait_until_gone
 from tools.procfs import ROOT, free_port, process_a_of
 from transport import dialling
 from views.views import Views
@@ -83,6 +84,34 @@ def test_client_comes_back_to_a_server_that_was_killed(tmp_path: Path):
             assert serving.end() == 0
         assert finding.wait() == 0
     assert read_summary(path)["frames"]["unmatched"] == 0
+
+
+def test_client_that_stays_dials_again_after_a_goodbye(tmp_path: Path):
+    """With --stay a server that ends in order is followed by the next one, and frames are scored by that."""
+    port, path = free_port(), tmp_path / "s.json"
+    with run("client.py", "--signaling-port", port, "--stay") as finding:
+        for _ in range(2):
+            with run("server.py", "--signaling-port", port, "--summary", path) as serving:
+                serving.wait_for_new_scores()
+                assert serving.end() == 0
+            assert read_summary(path)["clients"][0]["end"] == "stopped"
+        finding.wait_for("session ended: bye; dialling again", 2)
+        assert finding.end() == 0
+        assert "Traceback" not in finding.output
+
+
+def test_client_is_watched_without_a_page():
+    """--http is served whenever it is given, also where nothing is shown: health, readiness and metrics, no page."""
+    port, watched = free_port(), free_port()
+    options = ("--signaling-port", port, "--view", "none", "--http", f"127.0.0.1:{watched}")
+    with run("client.py", *options) as finding, run("server.py", "--signaling-port", port) as serving:
+        serving.wait_for_new_scores()
+        for path, status in (("healthz", 200), ("readyz", 200), ("metrics", 200), ("", 404)):
+            wire = HTTPConnection("127.0.0.1", watched, timeout=PATIENCE)
+            wire.request("GET", f"/{path}")
+            assert wire.getresponse().status == status
+            wire.close()
+        assert finding.end() == 0
 
 
 def test_client_starts_process_a_again(tmp_path: Path):

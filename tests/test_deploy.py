@@ -90,7 +90,8 @@ def test_dockerfile_starts_its_program_without_rights(name: str):
     """The program is a child of an init, in exec form, and no user that has rights."""
     entry = exec_form(name, "ENTRYPOINT")
     assert entry[0] == "tini"
-    assert entry[-2:] == ["python3", f"{name}.py"]
+    program = entry.index("--") + 1
+    assert entry[program : program + 2] == ["python3", f"{name}.py"]
     assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", dockerfile(name), re.MULTILINE)
 
 
@@ -181,29 +182,42 @@ def test_dockerfile_copies_all_that_its_program_imports(name: str, tmp_path: Pat
 # --- Command lines -------------------------------------------------------------------------------
 
 
+def own_options(name: str) -> list[str]:
+    """Return the options that an image gives its program before those of the command."""
+    entry = exec_form(name, "ENTRYPOINT")
+    return entry[entry.index(f"{name}.py") + 1 :]
+
+
 @pytest.mark.parametrize("where", ["image", "compose", "k8s"])
 def test_server_is_started_with_options_that_it_has(where: str):
     """The server in a container can be reached from outside, and is watched at the port that the probes ask."""
     command = {
-        "image": exec_form("server", "CMD"),
-        "compose": service("server").get("command") or exec_form("server", "CMD"),
+        "image": [],
+        "compose": service("server").get("command") or [],
         "k8s": container("server")["args"],
     }[where]
-    args, _ = server.parse_args(command)
+    args, _ = server.parse_args(own_options("server") + command)
     assert (args.signaling_host, args.signaling_port, args.http) == ("0.0.0.0", 1234, ("0.0.0.0", 8080))
 
 
 @pytest.mark.parametrize(("where", "host"), [("image", "server"), ("compose", "server"), ("k8s", "ball-server")])
 def test_client_is_started_with_options_that_it_has(where: str, host: str):
-    """The client in a container dials the server by its name there, and shows its page to the outside."""
+    """The client in a container dials the server by its name there, stays for the next, and shows its page outside."""
     command = {
         "image": exec_form("client", "CMD"),
         "compose": service("client").get("command") or exec_form("client", "CMD"),
         "k8s": container("client")["args"],
     }[where]
-    args = client.parse_args(command)
-    assert (args.signaling_host, args.signaling_port) == (host, 1234)
+    args = client.parse_args(own_options("client") + command)
+    assert (args.signaling_host, args.signaling_port, args.stay) == (host, 1234, True)
     assert (tuple(args.view), args.http) == (("web",), ("0.0.0.0", 8080))
+
+
+@pytest.mark.parametrize("view", ["none", "web", "auto"])
+def test_client_of_the_image_is_watched_with_every_view(view: str):
+    """Whatever options follow the image's name, the port that its health check asks is listened at."""
+    args = client.parse_args([*own_options("client"), "--view", view])
+    assert args.http == ("0.0.0.0", 8080)
 
 
 # --- compose.yaml --------------------------------------------------------------------------------

@@ -65,6 +65,7 @@ async def keep_dialling(
     wait: float,
     stop: asyncio.Event,
     attend: Callable[[TcpSocketSignaling], Awaitable[tuple[bool, End]]],
+    stay: bool = False,
 ) -> None:
     """Hold one session after the other until a normal end.
 
@@ -73,6 +74,7 @@ async def keep_dialling(
         wait: s to wait for it each time.
         stop: is set when no further session is wanted.
         attend: holds one session, until one side ends it; returns whether the peers met, and why it ended.
+        stay: a server's goodbye is no end: there will be another one.
 
     Raises:
         PeerError: there was no server for too long, or it does not keep to the protocol.
@@ -91,7 +93,7 @@ async def keep_dialling(
             end = End.FAILED
         finally:
             await close_signaling(signaling)
-        if end in {End.BYE, End.STOPPED}:
+        if end is End.STOPPED or (end is End.BYE and not stay):
             return
         if met:
             pauses, deadline = backoff(), loop.time() + wait
