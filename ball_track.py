@@ -10,24 +10,29 @@ Words:
     x, y       pixels, the origin at the top left, pixel centres on integers: the image reaches from
                -0.5 to W - 0.5. Arrays are [y, x].
     k          the number of a frame; frame k shows the ball at k / fps seconds. Fractions are allowed.
-    coverage   the share of a pixel's area that the disc covers, 0 to 1.
+    side       of a sample, px: 1 in the Y plane, 2 in U and V.
 """
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from common.disc import Disc, area_in, paint
+
 Image = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float64]
 
 BLACK_YUV = (16, 128, 128)  # black in ITU-R BT.601 video range
 MIN_CONTRAST = 24  # grey levels by which the ball's Y, U or V must differ from black
 MIN_RADIUS = 3  # px; below this the half-size chroma planes hold too few samples to find it by
+MIN_SIDE = 8  # px of an image that a ball is looked for in
+COARSE = 320  # px; a blob that is larger is looked at in a smaller picture
+FINE = 8.0  # samples; a blob that reaches less far is looked at in a larger one, where its mean does not do
 
 COLORS = {  # BGR, as OpenCV orders it
     "white": (255, 255, 255),
@@ -191,75 +196,13 @@ def draw(scene: Scene, center: Point) -> Image:
         (H * 3 / 2, W) uint8, I420.
     """
     image = blank(scene.width, scene.height)
-    for plane, scale, black, own in zip(planes(image), (1, 2, 2), BLACK_YUV, scene.yuv, strict=True):
-        if own == black:  # a grey ball's U and V
-            continue
+    y, u, v = zip(planes(image), BLACK_YUV, scene.yuv, strict=True)
+    for side, same in ((1, (y,)), (2, (u, v))):
         # a chroma sample covers 2 x 2 pixels, so that its centre lies between theirs
-        x, y, radius = ((center.x + 0.5) / scale - 0.5, (center.y + 0.5) / scale - 0.5, scene.radius / scale)
-        left, top = max(0, math.floor(x - radius)), max(0, math.floor(y - radius))
-        patch = plane[top : math.ceil(y + radius) + 1, left : math.ceil(x + radius) + 1]  # a view
-        covered = coverage(edges_of(x - left, y - top, radius, *patch.shape))
-        patch[:] = np.rint(black + (own - black) * covered)
+        disc = Disc((center.x + 0.5) / side - 0.5, (center.y + 0.5) / side - 0.5, scene.radius / side)
+        if shown := [plane for plane in same if plane[2] != plane[1]]:  # a grey ball's U and V are those of black
+            paint(shown, disc)
     return image
-
-
-class Edges(NamedTuple):
-    """The edges between pixels as seen from a disc's centre, px; what lies outside the disc is moved to its rim.
-
-    u: (columns + 1,), v: (rows + 1, 1); half_u, half_v: half the length of the disc's chord along each edge.
-    """
-
-    radius: float
-    u: Floats
-    v: Floats
-    half_u: Floats
-    half_v: Floats
-
-
-def edges_of(x: float, y: float, radius: float, rows: int, columns: int) -> Edges:
-    """Return the edges of rows x columns pixels, the first one's centre at (0, 0), as seen from a disc at x, y (px)."""
-    u = np.clip(np.arange(columns + 1) - 0.5 - x, -radius, radius)
-    v = np.clip(np.arange(rows + 1) - 0.5 - y, -radius, radius)[:, None]
-    return Edges(radius, u, v, np.sqrt((radius - u) * (radius + u)), np.sqrt((radius - v) * (radius + v)))
-
-
-def coverage(edges: Edges) -> Floats:
-    """Return the share of each pixel that a disc covers, (rows, columns) float64, exactly.
-
-    The area of the disc left of u and above v has a closed form; taken at the corners of the pixels, its
-    second difference is the area within each pixel (as in a summed-area table, Crow 1984).
-
-    >>> bool(abs(coverage(edges_of(4.3, 4.6, 3, 10, 10)).sum() - math.pi * 9) < 1e-9)
-    True
-    """
-    radius, u, v, half_u, half_v = edges
-
-    def under(t: Floats, half: Floats) -> Floats:
-        """Return the integral of the half chord from 0 to t."""
-        return (t * half + radius**2 * np.arcsin(t / radius)) / 2
-
-    quarter = math.pi * radius**2 / 4
-    area_u, area_v = under(u, half_u), under(half_v, np.abs(v))
-    beside = np.minimum(area_u, -area_v) + np.maximum(area_u, area_v) - area_v + quarter
-    area = area_u + quarter + np.sign(v) * beside + v * (np.clip(u, -half_v, half_v) + half_v)
-    covered: Floats = np.clip(_within(area), 0, 1)
-    return covered
-
-
-def coverage_gradient(edges: Edges) -> tuple[Floats, Floats]:
-    """Return how `coverage` changes as the disc moves right and as it moves down, 1 / px, two (rows, columns).
-
-    A disc that moves right gains, in each pixel, the length of its chord along the pixel's right edge and
-    loses that along the left one.
-    """
-    _, u, v, half_u, half_v = edges
-    return -_within(np.clip(v, -half_u, half_u)), -_within(np.clip(u, -half_v, half_v))
-
-
-def _within(corners: Floats) -> Floats:
-    """Return what lies in each pixel, (rows, columns), of a sum that is known at its corners."""
-    rows = corners[1:] - corners[:-1]
-    return rows[:, 1:] - rows[:, :-1]
 
 
 # --- Finding -------------------------------------------------------------------------------------
@@ -270,9 +213,9 @@ def _within(corners: Floats) -> Floats:
 def find(image: Image) -> Point | None:
     """Find the one ball on a black scene, whatever its colour.
 
-    The ball is whatever differs from black. A coarse look at half size finds a blob that must be one and
-    round; then a disc is fitted to it in each plane, and the three centres are averaged by how well each
-    is known.
+    The ball is whatever differs from black. A coarse look at half size finds a blob that must be one and round,
+    and roughly where its rim is; then a disc is fitted to the rim in all planes. A ball that is a little oval, lit
+    from one side, or cut by the edge of the picture is found as well, as long as nearly half of its rim is seen.
 
     Args:
         image: (H * 3 / 2, W) uint8, I420.
@@ -281,120 +224,161 @@ def find(image: Image) -> Point | None:
         The centre in px, or None for an image without a ball, be it empty or merely noisy.
 
     Raises:
-        ValueError: the array has not the shape of an I420 image.
+        ValueError: the array has not the shape of an I420 image, or is too small for a ball.
     """
+    from common.disc_fit import Layer, fit_disc
+
     seen = planes(image)
-    box = _find_blob(seen)
-    if box is None:
+    rows, columns = seen[0].shape
+    if min(rows, columns) < MIN_SIDE:
+        raise ValueError(f"an image of {columns}x{rows}: too small for a ball")
+    blob = _find_blob(seen)
+    if blob is None:
         return None
-    left, top, right, bottom = box
-    total, x, y = 0.0, 0.0, 0.0
-    for plane, scale, black in zip(seen, (2, 1, 1), BLACK_YUV, strict=True):
-        fit = _fit_disc(plane[scale * top : scale * bottom, scale * left : scale * right], black)
-        if fit is None:
-            continue
-        px = 2 / scale  # a chroma sample is 2 px wide
-        if fit.radius * px < MIN_RADIUS * 0.75:  # a speck of noise
-            continue
-        information = fit.information / px**2
-        total += information
-        x += information * (px * (fit.x + scale * left + 0.5) - 0.5)
-        y += information * (px * (fit.y + scale * top + 0.5) - 0.5)
-    return Point(x / total, y / total) if total else None
+    y, u, v = (Layer(*each) for each in zip(seen, BLACK_YUV, strict=True))
+    for begin in (_begin_with_mean, _begin_with_rays):  # the former is quick, the latter copes with more
+        start = begin(blob, seen)
+        disc = start and fit_disc(((1, (y,)), (2, (u, v))), start, MIN_CONTRAST / 2)
+        if disc is not None:
+            break
+    if disc is None or disc.radius < MIN_RADIUS * 0.75:  # a speck of noise
+        return None
+    # a ring has a rim, too, but does not fill it; a small blob is a blurred one
+    area, blur = area_in(disc, rows, columns), 2 * math.pi * disc.radius * blob.side
+    return Point(disc.x, disc.y) if 0.75 * area - blur / 4 < blob.area * blob.side**2 < 1.2 * area + blur else None
 
 
-def _find_blob(seen: tuple[Image, Image, Image]) -> tuple[int, int, int, int] | None:
-    """Return the box (left, top, right, bottom) around the one round blob, in chroma samples, or None."""
+class _Blob(NamedTuple):
+    """What differs from black, roughly.
+
+    picture: (rows, columns) uint8, half of by how much a part of the image differs from black; side: of one of its
+    samples, px; left, top: where in the image it begins, px; x, y: the middle of the blob's box in the picture;
+    reach: half the longer side of the box; area: all three in samples of the picture.
+    """
+
+    picture: Image
+    side: int
+    left: int
+    top: int
+    x: float
+    y: float
+    reach: float
+    area: int
+
+    def to_image(self, disc: Disc) -> Disc:
+        """Return a disc in the picture as it is in the image, px."""
+        x, y = self.side * (disc.x + 0.5) - 0.5 + self.left, self.side * (disc.y + 0.5) - 0.5 + self.top
+        return Disc(x, y, disc.radius * self.side, disc.stretch, disc.shear)
+
+
+def _find_blob(seen: Sequence[Image]) -> _Blob | None:
+    """Return the one round blob in an image, or None."""
+    import cv2
+
+    differs = _difference(seen)
+    smooth = cv2.blur(differs, (3, 3))
+    peak = float(smooth.max())
+    if peak < MIN_CONTRAST / 4:
+        return None
+    mask = cv2.threshold(smooth, peak / 2, 1, cv2.THRESH_BINARY)[1]
+    x, y, width, height = cv2.boundingRect(mask)
+    margin = 3 + max(width, height) // 8
+    left, top = max(0, x - margin), max(0, y - margin)
+    box = slice(top, y + height + margin), slice(left, x + width + margin)
+    picture, mask, side = differs[box], mask[box], 2
+    while max(width, height) * 2 > COARSE * side:  # what is large is looked at in a smaller picture
+        picture, side = _halve(picture), 2 * side
+    if side > 2:
+        mask = cv2.threshold(picture, peak / 2, 1, cv2.THRESH_BINARY)[1]
+    area, box_of = cv2.countNonZero(mask), cv2.boundingRect(mask)
+    if not area:
+        return None
+    if not _may_be_round(area, box_of, mask.shape):
+        _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+        areas = stats[1:, cv2.CC_STAT_AREA]
+        *box_of, area = (int(value) for value in stats[1 + areas.argmax()])
+        alone = area > 0.7 * areas.sum()  # noise is many blobs, a ball is one
+        if not alone or not _may_be_round(area, box_of, mask.shape):
+            return None
+    x, y, width, height = box_of
+    middle_x, middle_y, reach = x + (width - 1) / 2, y + (height - 1) / 2, max(width, height) / 2
+    return _Blob(picture, side, 2 * left, 2 * top, middle_x, middle_y, reach, area)
+
+
+def _difference(seen: Sequence[Image]) -> Image:
+    """Return half of by how much each part of an image differs from black, as large as its U and V, uint8."""
     import cv2
 
     luma, u, v = seen
-    differs: npt.NDArray[Any] = _difference(cv2.resize(luma, u.shape[::-1], interpolation=cv2.INTER_AREA), BLACK_YUV[0])
-    for plane in (u, v):
-        differs = cv2.add(differs, _difference(plane, BLACK_YUV[1]))
-    differs = cv2.blur(differs, (3, 3))
-    peak = float(differs.max())
-    if peak < MIN_CONTRAST / 2:
-        return None
-    mask = cv2.threshold(differs, peak / 2, 1, cv2.THRESH_BINARY)[1]
-    x, y, columns, rows = cv2.boundingRect(mask)  # labelling the whole mask would cost half a millisecond
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask[y : y + rows, x : x + columns], connectivity=4)
-    areas = stats[1:, cv2.CC_STAT_AREA]
-    left, top, width, height, area = (int(value) for value in stats[1 + areas.argmax()])
-    left, top = left + x, top + y
-    alone = area > 0.7 * areas.sum()  # noise is many blobs, a ball is one
-    fills = area / (math.pi / 4 * width * height)  # of the ellipse in its box
-    if not (alone and 0.6 < fills < 1.4 and 0.6 < width / height < 1.6):
-        return None
-    margin = 3 + width // 8
-    return (
-        max(0, left - margin),
-        max(0, top - margin),
-        min(u.shape[1], left + width + margin),
-        min(u.shape[0], top + height + margin),
-    )
+    if luma.shape != u.shape:
+        luma = cv2.resize(luma, u.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    parts = [
+        cv2.absdiff(plane, float(black))  # type: ignore[call-overload]  # its stub lacks scalars
+        for plane, black in zip((luma, u, v), BLACK_YUV, strict=True)
+    ]
+    half: Image = cv2.addWeighted(parts[0], 0.5, cv2.add(parts[1], parts[2]), 0.5, 0)
+    return half
 
 
-def _difference(plane: npt.ArrayLike, level: int) -> Image:
-    """Return by how much each sample differs from a level, uint8."""
+def _halve(picture: Image) -> Image:
+    """Return a picture at half the size, each sample the mean of four."""
     import cv2
 
-    return cv2.absdiff(plane, float(level))  # type: ignore[call-overload, no-any-return]  # its stub lacks scalars
+    odd_rows, odd_columns = picture.shape[0] % 2, picture.shape[1] % 2
+    if odd_rows or odd_columns:
+        picture = np.pad(picture, ((0, odd_rows), (0, odd_columns)), "edge")
+    size = picture.shape[1] // 2, picture.shape[0] // 2
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
-class _Fit(NamedTuple):
-    """A disc in a patch (samples), and how well it is known: 1 / variance of x or y (1 / samples^2)."""
-
-    x: float
-    y: float
-    radius: float
-    information: float
-
-
-def _fit_disc(patch: Image, black: int) -> _Fit | None:
-    """Fit a disc to a patch of one plane, by least squares.
-
-    One Gauss-Newton step from the centroid: only the samples on the rim say where the disc is, so noise
-    and ghosts elsewhere do not move it. The residual on the rim tells how far the fit is to be trusted.
+def _may_be_round(area: int, box: Sequence[int], shape: Sequence[int]) -> bool:
+    """Return whether something of so many samples in a box (left, top, width, height) may be a disc, or most of one.
 
     Args:
-        patch: (rows, columns) uint8, the ball with some background around it.
-        black: the background's level.
-
-    Returns:
-        None where this plane does not tell the ball from black, or shows something that is no disc.
+        shape: of the picture, (rows, columns).
     """
+    left, top, width, height = box
+    cut = left == 0 or top == 0 or left + width == shape[1] or top + height == shape[0]
+    longest = 3.3 if cut else 1.6  # width to height; only the edge of the image leaves no margin
+    fills = area / (math.pi / 4 * width * height)  # of the ellipse in its box
+    return 0.6 < fills < 1.4 and 1 / longest < width / height < longest
+
+
+def _begin_with_mean(blob: _Blob, _: Sequence[Image]) -> Disc | None:
+    """Return the disc that has a blob's centroid and its area, px."""
     import cv2
 
-    level = patch.astype(np.float32) - black
-    size = np.abs(level)
-    peak = size.max()
-    if peak < MIN_CONTRAST / 2:
+    picture, x, y = blob.picture, round(blob.x), round(blob.y)
+    left, top = max(0, math.floor(blob.x - blob.reach) - 2), max(0, math.floor(blob.y - blob.reach) - 2)
+    box = picture[top : math.ceil(blob.y + blob.reach) + 3, left : math.ceil(blob.x + blob.reach) + 3]
+    size = max(1, int(blob.reach / 2))
+    middle = picture[max(0, y - size) : y + size + 1, max(0, x - size) : x + size + 1]
+    level = cv2.mean(middle)[0] if size > 1 else float(middle.max())
+    core = cv2.dilate(cv2.threshold(box, level / 2, 255, cv2.THRESH_BINARY)[1], np.ones((3, 3), np.uint8))
+    moments = cv2.moments(cv2.min(cv2.bitwise_and(box, core), level))  # type: ignore[call-overload]  # as above
+    if not moments["m00"]:
         return None
-    core = (size > peak / 2).astype(np.uint8)
-    inside = level[core > 0]
-    contrast = float(np.partition(inside, inside.size // 2)[inside.size // 2])  # the median
-    if abs(contrast) < MIN_CONTRAST / 2:  # noise of both signs
-        return None
-    share = np.clip(level / contrast, 0, 1) * cv2.dilate(core, np.ones((3, 3), np.uint8))
-    moments = cv2.moments(share)
-    x, y = moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
-    radius = math.sqrt(moments["m00"] / math.pi)
+    x_mean, y_mean = moments["m10"] / moments["m00"] + left, moments["m01"] / moments["m00"] + top
+    return blob.to_image(Disc(x_mean, y_mean, math.sqrt(moments["m00"] / level / math.pi)))
 
-    edges = edges_of(x, y, radius, *patch.shape)
-    right, down = coverage_gradient(edges)
-    residual = level / contrast - coverage(edges)
-    xx, xy, yy = (right * right).sum(), (right * down).sum(), (down * down).sum()
-    gx, gy = (right * residual).sum(), (down * residual).sum()
-    determinant = xx * yy - xy * xy
-    if determinant <= 0:
-        return None
-    step_x, step_y = (yy * gx - xy * gy) / determinant, (xx * gy - xy * gx) / determinant
-    if max(abs(step_x), abs(step_y)) > 1:
-        return None
 
-    residual -= step_x * right + step_y * down
-    rim = right * right + down * down
-    variance = (rim * residual * residual).sum() / rim.sum() + 1 / (12 * contrast**2)  # and of rounding
-    if variance > 0.1:  # of the contrast squared: no disc
-        return None
-    return _Fit(x + float(step_x), y + float(step_y), radius, float((xx + yy) / 2 / variance))
+def _begin_with_rays(blob: _Blob, seen: Sequence[Image]) -> Disc | None:
+    """Return the disc that a blob's rim is part of, px."""
+    import cv2
+
+    from common.disc_fit import Layer, find_rim, fit_disc
+
+    if blob.reach < FINE:  # a small one is looked at in full size
+        size = math.ceil(blob.reach) + 4
+        x, y = round(blob.x) + blob.left // 2, round(blob.y) + blob.top // 2
+        left, top = max(0, x - size), max(0, y - size)
+        luma = seen[0][2 * top : 2 * (y + size), 2 * left : 2 * (x + size)]
+        chroma = (plane[top : y + size, left : x + size] for plane in seen[1:])
+        enlarged = [cv2.resize(plane, luma.shape[::-1], interpolation=cv2.INTER_LINEAR) for plane in chroma]
+        picture = _difference([luma, *(plane.astype(np.uint8, copy=False) for plane in enlarged)])
+        x_in, y_in = 2 * (blob.x + blob.left // 2 - left) + 0.5, 2 * (blob.y + blob.top // 2 - top) + 0.5
+        blob = _Blob(picture, 1, 2 * left, 2 * top, x_in, y_in, 2 * blob.reach, 4 * blob.area)
+    disc = find_rim(blob.picture, blob.x, blob.y, 1.3 * blob.reach + 2)
+    if disc is not None and blob.side > 2:
+        disc = fit_disc(((1, (Layer(blob.picture, 0),)),), disc, MIN_CONTRAST / 4)
+    return None if disc is None else blob.to_image(disc)
