@@ -6,29 +6,25 @@ is compared with what, and tables.py shows it.
 
 import contextlib
 import csv
-import re
 import signal
 import statistics
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ball_track import Scene, draw
 from bench.tracing import PARTS as STEPS
 from bench.tracing import read_notes
-from tools.procfs import ROOT, free_port, process_a_of, processor_time
+from tools.procfs import free_port, process_a_of, processor_time
+from tools.program import Program, ProgramError
 
 WARM_UP = 1.0  # s, from when all clients get frames until measuring begins
-PATIENCE = 60.0  # s for a run to get going, or to end
 
 Figures = dict[str, float]  # what one run measured, by name
 
@@ -87,62 +83,6 @@ def processor_times(server: int, client: int) -> Figures:
         raise BenchError(f"a program ended too soon: {error}") from None
 
 
-class Program:
-    """A Python program that runs, and is killed at the end of its with-block if it has not ended by then.
-
-    Args:
-        command: what follows the interpreter.
-        log: where its stderr goes.
-    """
-
-    def __init__(self, *command: object, log: IO[str]) -> None:
-        words = [str(word) for word in command]
-        self._name = next(word for word in words if word.endswith(".py") or word.startswith("bench."))
-        self._process = subprocess.Popen(
-            [sys.executable, "-u", *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True
-        )
-        self.pid = self._process.pid
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def wait_for(self, pattern: str) -> None:
-        """Wait until it prints a line that holds a pattern.
-
-        Raises:
-            BenchError: it ended without, or nothing of that kind came within PATIENCE.
-        """
-        watchdog = threading.Timer(PATIENCE, self._process.kill)
-        watchdog.start()
-        try:
-            assert self._process.stdout is not None
-            if not any(re.search(pattern, line) for line in self._process.stdout):
-                raise BenchError(f"{self._name} never printed {pattern!r}")
-        finally:
-            watchdog.cancel()
-
-    def stop(self) -> None:
-        """Send it SIGINT."""
-        self._process.send_signal(signal.SIGINT)
-
-    def wait(self) -> None:
-        """Wait for its end.
-
-        Raises:
-            BenchError: it does not end, or not with status 0.
-        """
-        try:
-            self._process.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            raise BenchError(f"{self._name} does not end") from None
-        if self._process.returncode:
-            raise BenchError(f"{self._name} ended with status {self._process.returncode}")
-
-
 @dataclass(frozen=True)
 class Loop(Case):
     """Server and client, as programs.
@@ -160,12 +100,10 @@ class Loop(Case):
         """Run both, and read what they leave behind."""
         with tempfile.TemporaryDirectory() as folder:
             rows, notes = Path(folder, "ledger.csv"), Path(folder, "notes")
-            with Path(folder, "log").open("w+") as log:
-                try:
-                    figures = self._run(seed, seconds, rows, notes, log)
-                except BenchError as error:
-                    log.seek(0)
-                    raise BenchError(f"{error}\n{log.read()[-2000:]}".rstrip()) from None
+            try:
+                figures = self._run(seed, seconds, rows, notes)
+            except ProgramError as error:
+                raise BenchError(str(error)[-2000:]) from None
             frames = round(seconds * self.fps)
             if self.wrapper == "bench.tracing":
                 with notes.open() as file:
@@ -173,7 +111,7 @@ class Loop(Case):
             with rows.open() as file:
                 return figures | ledger_figures(csv.DictReader(file), frames)
 
-    def _run(self, seed: int, seconds: float, rows: Path, notes: Path, log: IO[str]) -> Figures:
+    def _run(self, seed: int, seconds: float, rows: Path, notes: Path) -> Figures:
         """Run both until all has been measured; return the processors' share."""
         port = free_port()
         before: dict[str | None, tuple[object, ...]] = {
@@ -186,7 +124,7 @@ class Loop(Case):
         with contextlib.ExitStack() as programs:
 
             def run(*command: object) -> Program:
-                return programs.enter_context(Program(*command, log=log))
+                return programs.enter_context(Program(*command))
 
             server = run(*before[self.wrapper], "server.py", *where, *film, *self.server)
             client = run(*before[self.wrapper], "client.py", *where, "--view", "none", *self.client)
@@ -198,9 +136,10 @@ class Loop(Case):
             began, used = time.monotonic(), processor_times(server.pid, client.pid)
             time.sleep(seconds)
             took, total = time.monotonic() - began, processor_times(server.pid, client.pid)
-            server.stop()
+            server.process.send_signal(signal.SIGINT)
             for each in (server, client, *crowd):
-                each.wait()
+                if each.wait():
+                    raise BenchError(f"a program failed:\n{each.output[-2000:]}")
         figures = {name: (total[name] - used[name]) / took for name in total}
         return {**figures, "cpu": sum(figures.values())}
 

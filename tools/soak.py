@@ -7,12 +7,12 @@ Prints the memory of the server, the client and process_a, in MB, once a minute,
 """
 
 import argparse
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 
-from tools.procfs import ROOT, free_port, memory, process_a_of
+from tools.procfs import free_port, memory, process_a_of
+from tools.program import Program
 
 LIMIT = 5.0  # MB
 
@@ -23,12 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=10, help="how long (10)")
     parser.add_argument("--interval", type=float, default=60, help="s between two rows (60)")
     args = parser.parse_args(argv)
-    where = ["--signaling-port", str(free_port())]
-    server = subprocess.Popen([sys.executable, "server.py", *where], cwd=ROOT, stdout=subprocess.DEVNULL)
-    client = subprocess.Popen(
-        [sys.executable, "client.py", "--view", "none", *where], cwd=ROOT, stdout=subprocess.DEVNULL
-    )
-    try:
+    where = ("--signaling-port", free_port())
+    with Program("server.py", *where) as server, Program("client.py", "--view", "none", *where) as client:
         print("| minute | server, MB | client, MB | process_a, MB |\n|---|---|---|---|")
         rows: list[tuple[float, ...]] = []
         started = time.monotonic()
@@ -37,11 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             rows.append(tuple(memory(pid) for pid in (server.pid, client.pid, process_a_of(client.pid))))
             minute = (time.monotonic() - started) / 60
             print(f"| {minute:.1f} | " + " | ".join(f"{value:.1f}" for value in rows[-1]) + " |", flush=True)
-    finally:
-        client.terminate()
-        server.terminate()
-        client.wait()
-        server.wait()
     return 0 if all(last - first <= LIMIT for first, last in zip(rows[0], rows[-1], strict=True)) else 1
 
 

@@ -10,7 +10,6 @@ import http.client
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -18,12 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.procfs import ROOT, free_port
+from tools.procfs import free_port
+from tools.program import PATIENCE, Program, ProgramError
 
 
-def watch(port: int, client: "subprocess.Popen[bytes]") -> None:
+def watch(port: int, client: Program) -> None:
     """Be a viewer of the page's picture until the client ends."""
-    while client.poll() is None:
+    while client.process.poll() is None:
         try:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
             connection.request("GET", "/picture")
@@ -31,23 +31,20 @@ def watch(port: int, client: "subprocess.Popen[bytes]") -> None:
             while answer.read1(65536):
                 pass
         except OSError:  # not there yet, or not any more
-            client.poll()
+            client.process.poll()
 
 
 def measure(views: Sequence[str], seconds: float, folder: Path) -> dict[str, Any]:
     """Return the summary of one run with the given options of the client."""
     signaling, page, summary = free_port(), free_port(), folder / "summary.json"
-    where = ["--signaling-port", str(signaling)]
-    client = subprocess.Popen(
-        [sys.executable, "client.py", *where, "--duration", str(seconds), *views, "--http", f"127.0.0.1:{page}"],
-        cwd=ROOT, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    viewer = threading.Thread(target=watch, args=(page, client), daemon=True)
-    if any("web" in option for option in views):
-        viewer.start()
-    server = [sys.executable, "server.py", *where, "--once", "--summary", str(summary)]
-    subprocess.run(server, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
-    client.wait()
+    where = ("--signaling-port", signaling)
+    finding = ("client.py", *where, "--duration", seconds, *views, "--http", f"127.0.0.1:{page}")
+    with Program(*finding) as client, Program("server.py", *where, "--once", "--summary", summary) as server:
+        if any("web" in option for option in views):
+            threading.Thread(target=watch, args=(page, client), daemon=True).start()
+        for program in (server, client):
+            if program.wait(seconds + PATIENCE):
+                raise ProgramError(program.output)
     result: dict[str, Any] = json.loads(summary.read_text())
     return result
 
