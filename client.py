@@ -152,9 +152,6 @@ class Client:
 
         return ClientMetrics(lambda: {**self._counts, "view_restarts": self._views.restarts}).registry
 
-    def _is_ready(self) -> bool:
-        """Return whether there is a server, and a process_a."""
-        return self._connected and self._finder.ready
 
     async def _keep_telling(self) -> None:
         """Print the counts now and then, for the log of a client that nobody sees."""
@@ -169,19 +166,28 @@ class Client:
             "received {received} frames, sent {sent} coordinates, skipped {skipped}; the server scored {scored}"
         ).format_map(self._counts)
 
-    async def _attend(self, signaling: "TcpSocketSignaling") -> tuple[bool, End]:
+    def _is_ready(self) -> bool:
+        """Return whether there is a server, frames come of it, and process_a looks at them."""
+        return self._connected and self._finder.ready and self._link is not None and self._link.flowing
+
+    async def _attend(self, signaling: "TcpSocketSignaling", patience: float) -> tuple[bool, End]:
         """Find the ball in what one server films, until one side ends it.
+
+        Args:
+            signaling: the connection to it.
+            patience: s that the handshake may take.
 
         Returns:
             Whether we met, and why it ended.
 
         Raises:
             PeerError: the server does not keep to the protocol.
+            SessionError: something of ours failed.
         """
         self._views.begin()
         self._link = link = self._create_link(signaling)
         try:
-            opened = await unless(self.stop, link.open())
+            opened = await unless(self.stop, link.open(patience))
             if not opened:
                 return False, End.STOPPED if opened is None else End.VANISHED
             self._connected = True

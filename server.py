@@ -221,6 +221,10 @@ class Session:
             self._account.tell()
         return end
 
+    async def goodbye(self) -> None:
+        """Tell the client that there is no more, and that it need not come back."""
+        await self._link.goodbye()
+
     async def close(self, end: str) -> None:
         """Free everything, and close the account for the reason `end`."""
         self._track.stop()

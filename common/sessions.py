@@ -10,6 +10,7 @@ class End(StrEnum):
     VANISHED = "vanished"  # its signaling connection ended without a word
     FAILED = "connection failed"  # no way to it, or the way was lost for good
     STOPPED = "stopped"  # we said so
+    NO_FRAMES = "no frames came"  # although the server is there
     EXPELLED = "expelled: too many messages"
 
 
@@ -19,3 +20,7 @@ class PeerError(Exception):
 
 class SlowPeerError(PeerError):
     """The peer does not keep to the protocol's deadlines."""
+
+
+class SessionError(Exception):
+    """Something of ours failed, and the session with it; the text says what, in one line."""

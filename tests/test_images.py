@@ -190,10 +190,15 @@ class Sink:
         self.frames: list[int] = []
         self.skipped: list[int] = []
         self.damaged: list[str] = []
+        self.failed: list[Exception] = []
 
     def decoder(self) -> ImageDecoder:
         """Return a decoder that says it here."""
-        return ImageDecoder(lambda pts, _: self.frames.append(pts), self.skipped.append, self.damaged.append)
+        return ImageDecoder(self.take, self.skipped.append, self.damaged.append, self.failed.append)
+
+    def take(self, pts: int, _: object) -> None:
+        """Note a frame."""
+        self.frames.append(pts)
 
 
 async def until_idle(decoder: ImageDecoder) -> None:
@@ -233,4 +238,20 @@ async def test_decoder_tells_damage():
     decoder.offer(2, JPEG_OF_NOISE)
     await until_idle(decoder)
     assert (sink.frames, len(sink.damaged)) == ([2], 1)
+    await decoder.close()
+
+
+async def test_decoder_tells_what_fails_of_ours():
+    """What raises where a frame is handed over is told, and not lost with the task."""
+    sink = Sink()
+    error = ZeroDivisionError()
+
+    def fail(*_: object) -> None:
+        raise error
+
+    sink.take = fail  # type: ignore[method-assign,assignment]  # this time
+    decoder = sink.decoder()
+    decoder.offer(1, JPEG_OF_NOISE)
+    await until_idle(decoder)
+    assert sink.failed == [error]
     await decoder.close()

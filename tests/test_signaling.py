@@ -2,10 +2,11 @@
 
 import asyncio
 import json
-import logging
+import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import ClassVar
 
 import pytest
 from aiortc import RTCPeerConnection, RTCSessionDescription
@@ -13,12 +14,22 @@ from aiortc.contrib.signaling import BYE, TcpSocketSignaling
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.sessions import End, PeerError
+from common.sessions import End, PeerError, SessionError
 from common.waiting import unless
 from support.programs import PATIENCE
 from tools.procfs import free_port
+from transport import aiortc_internals as internals
 from transport import dialling, listener, webrtc
-from transport.signaling import AcceptedSignaling, close_signaling, format_address, receive, receive_description
+from transport.datachannel import ChannelAnswer
+from transport.link import HANDSHAKE_TIMEOUT
+from transport.signaling import (
+    AcceptedSignaling,
+    close_signaling,
+    format_address,
+    receive,
+    receive_description,
+    say_goodbye,
+)
 
 OFFER = RTCSessionDescription(sdp="v=0\r\n", type="offer")
 
@@ -56,6 +67,10 @@ class Visit:
         """Wait for anything."""
         await receive(self.signaling)
         return "held"
+
+    async def goodbye(self) -> None:
+        """Say it over signaling."""
+        await say_goodbye(self.signaling)
 
     async def close(self, end: str) -> None:
         """Note the end."""
@@ -172,9 +187,16 @@ async def test_dial_waits_for_a_server_that_is_not_up_yet():
         await close_signaling(await arriving)
 
 
-async def test_dial_does_not_wait_for_an_address_that_does_not_answer(caplog: pytest.LogCaptureFixture):
+async def test_dial_does_not_wait_for_an_address_that_does_not_answer(monkeypatch: pytest.MonkeyPatch):
     """Where packets go unanswered, as at a host that is gone, the next attempt follows after ATTEMPT_TIMEOUT."""
-    caplog.set_level(logging.INFO, logger="transport.dialling")
+    attempts: list[TcpSocketSignaling] = []
+    connect = internals.connect
+
+    async def count(signaling: TcpSocketSignaling) -> None:
+        attempts.append(signaling)
+        await connect(signaling)
+
+    monkeypatch.setattr(internals, "connect", count)
     with socket.socket() as silent, socket.socket() as queued:
         silent.bind(("127.0.0.1", 0))
         silent.listen(0)
@@ -182,13 +204,76 @@ async def test_dial_does_not_wait_for_an_address_that_does_not_answer(caplog: py
         host, port = silent.getsockname()
         with pytest.raises(PeerError, match="no answer"):
             await dialling.dial(host, port, 1.5 * dialling.ATTEMPT_TIMEOUT)
-    assert caplog.text.count("no answer") == 2
+    assert len(attempts) == 2
 
 
 async def test_dial_gives_up_and_says_why():
     """Without a server, dialling ends at its deadline with the reason."""
     with pytest.raises(PeerError, match=r"no server at 127\.0\.0\.1:\d+ within 0\.2 s: .*Connect call failed|refused"):
         await dialling.dial("127.0.0.1", free_port(), 0.2)
+
+
+async def test_dial_says_now_and_then_that_there_is_no_server(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """Not at once, as it may be about to come; then once, and again after a while."""
+    monkeypatch.setattr(dialling, "TELL_AFTER", 0.3)
+    monkeypatch.setattr(dialling, "TELL_INTERVAL", 0.8)
+    monkeypatch.setattr(dialling, "RETRY_MAX", 0.1)
+    with pytest.raises(PeerError):
+        await dialling.dial("127.0.0.1", free_port(), 2)
+    assert 2 <= caplog.text.count("no server at 127.0.0.1") <= 4
+
+
+async def keep_dialling(port: int, wait: float) -> str:
+    """Dial until it is given up, with a session that begins when an offer comes; return the reason."""
+
+    async def attend(signaling: TcpSocketSignaling, patience: float) -> tuple[bool, End]:
+        link = ChannelAnswer(signaling, lambda _: None, None, lambda *_: None, lambda _: None)
+        try:
+            return await link.open(patience), End.VANISHED
+        finally:
+            await link.close()
+
+    with pytest.raises(PeerError) as raised:
+        await asyncio.wait_for(dialling.keep_dialling("127.0.0.1", port, wait, asyncio.Event(), attend), PATIENCE)
+    return str(raised.value)
+
+
+async def test_keep_dialling_ends_in_time_where_something_else_listens():
+    """What listens and says nothing, as an HTTP server does, takes no longer than no server, and the reason is told."""
+    writers = []
+    server = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    began = asyncio.get_running_loop().time()
+    reason = await keep_dialling(port, 0.5)
+    assert asyncio.get_running_loop().time() - began < HANDSHAKE_TIMEOUT
+    assert re.fullmatch(rf"no session with 127\.0\.0\.1:{port} within 0\.5 s: no handshake within 0\.\d+ s: .*", reason)
+    assert "says nothing" in reason
+    server.close()
+    for writer in writers:
+        writer.close()
+
+
+async def test_keep_dialling_tells_the_last_reason():
+    """A server that turns us away again and again: the whole wait and the last reason are told, not "within 0 s"."""
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    assert await keep_dialling(port, 0.5) == f"no session with 127.0.0.1:{port} within 0.5 s: vanished"
+    server.close()
+
+
+async def test_keep_dialling_says_that_something_else_listens():
+    """What says something else than an offer is told at once."""
+
+    def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    reason = await keep_dialling(server.sockets[0].getsockname()[1], PATIENCE)
+    assert reason == "what listens there does not speak our protocol: not a signaling message"
+    server.close()
 
 
 def test_backoff_grows_to_its_limit():
@@ -215,45 +300,158 @@ async def test_listen_serves_each_connection_and_closes_it():
     assert ends == ["held", "not a signaling message", "left before it began"]
 
 
-async def test_listen_turns_away_too_many_handshakes(monkeypatch: pytest.MonkeyPatch):
-    """While as many as may shake hands, further connections are closed at once, and served again later."""
-    monkeypatch.setattr(listener, "MAX_HANDSHAKES", 2)
+class SlowVisit(Visit):
+    """A visit that is met when the client has said two words."""
+
+    async def meet(self) -> bool:
+        """Wait for an offer, and for whatever comes then."""
+        await super().meet()
+        self.spoken.set()
+        return await receive(self.signaling) is not None
+
+    def __init__(self, signaling: AcceptedSignaling, visits: "asyncio.Queue[Visit]") -> None:
+        super().__init__(signaling, visits)
+        self.spoken = asyncio.Event()
+
+
+@asynccontextmanager
+async def listening() -> AsyncIterator[tuple[int, "asyncio.Queue[Visit]"]]:
+    """Give a port that is listened at, and the visits to it, which are slow to begin."""
     port, visits = free_port(), asyncio.Queue[Visit]()
-    async with listener.listen("127.0.0.1", port, lambda signaling: Visit(signaling, visits)):
-        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+    async with listener.listen("127.0.0.1", port, lambda signaling: SlowVisit(signaling, visits)):
+        yield port, visits
+
+
+async def knock(
+    port: int, visits: "asyncio.Queue[Visit]", line: bytes = b"", host: str = "127.0.0.1"
+) -> tuple[asyncio.StreamWriter, Visit]:
+    """Connect, say a line, and return once that has been heard."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(host, 0))
+    writer.write(line)
+    visit = await asyncio.wait_for(visits.get(), PATIENCE)
+    assert isinstance(visit, SlowVisit)
+    if line:
+        await asyncio.wait_for(visit.spoken.wait(), PATIENCE)
+    return writer, visit
+
+
+WORD = json.dumps({"type": "offer", "sdp": ""}).encode() + b"\n"
+
+
+@pytest.mark.parametrize("bound", ["MAX_HANDSHAKES", "MAX_FROM_ONE"])
+async def test_listen_turns_away_too_many_handshakes(monkeypatch: pytest.MonkeyPatch, bound: str):
+    """While as many as may shake hands, further connections are closed at once, and served again later."""
+    monkeypatch.setattr(listener, bound, 2)
+    async with listening() as (port, visits):
+        busy = [await knock(port, visits, WORD) for _ in range(2)]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         assert await reader.read() == b""
         writer.close()
-        for _, writer in silent:
+        for writer, visit in busy:
             writer.close()
-        async with asyncio.timeout(PATIENCE):
-            for _ in silent:
-                await (await visits.get()).closed.wait()
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write_eof()
-        assert await reader.read() != b""
+            await asyncio.wait_for(visit.closed.wait(), PATIENCE)
+        writer, _ = await knock(port, visits, WORD)
         writer.close()
 
 
-async def test_until_end_tells_goodbye_from_vanishing():
-    """A goodbye, a vanished connection and nonsense are told apart."""
+async def test_listen_ends_a_silent_connection_for_the_sake_of_a_new_one(monkeypatch: pytest.MonkeyPatch):
+    """The one that has been silent longest makes room; who has said something stays."""
+    monkeypatch.setattr(listener, "MAX_HANDSHAKES", 3)
+    async with listening() as (port, visits):
+        (speaker, spoke), (one, first), (two, second) = [await knock(port, visits, line) for line in (WORD, b"", b"")]
+        newcomer, new = await knock(port, visits, WORD)
+        await asyncio.wait_for(first.closed.wait(), PATIENCE)
+        assert first.end == "said nothing"
+        assert not any(visit.closed.is_set() for visit in (spoke, second, new))
+        for writer in (speaker, one, two, newcomer):
+            writer.close()
+
+
+async def test_listen_bounds_the_handshakes_of_one_address(monkeypatch: pytest.MonkeyPatch):
+    """A crowd from one address costs no other address its place."""
+    monkeypatch.setattr(listener, "MAX_FROM_ONE", 1)
+    async with listening() as (port, visits):
+        one, first = await knock(port, visits, WORD)
+        reader, turned_away = await asyncio.open_connection("127.0.0.1", port)
+        assert await reader.read() == b""
+        other, second = await knock(port, visits, WORD, host="127.0.0.2")
+        assert not first.closed.is_set()
+        assert not second.closed.is_set()
+        for writer in (one, turned_away, other):
+            writer.close()
+
+
+async def test_listen_ends_a_connection_that_says_nothing(monkeypatch: pytest.MonkeyPatch):
+    """The first word has a deadline of its own; after it the handshake's own holds."""
+    monkeypatch.setattr(listener, "SILENCE_TIMEOUT", 0.2)
+    async with listening() as (port, visits):
+        speaker, spoke = await knock(port, visits, WORD)
+        silent, visit = await knock(port, visits)
+        await asyncio.wait_for(visit.closed.wait(), PATIENCE)
+        assert visit.end == "said nothing"
+        assert not spoke.closed.is_set()
+        speaker.close()
+        silent.close()
+
+
+class FailingVisit(Visit):
+    """A visit that fails when it is held, by the error that `failures` has next."""
+
+    failures: ClassVar[list[Exception]] = []
+
+    async def hold(self) -> str:
+        """Fail."""
+        raise self.failures.pop()
+
+
+async def test_listen_says_goodbye_only_where_the_client_shall_not_come_back():
+    """A fault of ours ends a session without a goodbye, which would end the client; a fault of its own with one."""
+    port, visits = free_port(), asyncio.Queue[Visit]()
+    async with listener.listen("127.0.0.1", port, lambda signaling: FailingVisit(signaling, visits)):
+        for error, said, end in (
+            (SessionError("it broke"), b"", "it broke"),
+            (ZeroDivisionError(), b"", "an error of ours"),
+            (PeerError("nonsense"), b'{"type": "bye"}\n', "nonsense"),
+        ):
+            FailingVisit.failures.append(error)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(WORD)
+            assert await asyncio.wait_for(reader.read(), PATIENCE) == said
+            writer.close()
+            visit = await visits.get()
+            await asyncio.wait_for(visit.closed.wait(), PATIENCE)
+            assert visit.end == end
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
+async def test_until_end_tells_goodbye_from_vanishing(closed: bool):
+    """A goodbye and a vanished connection are told apart, also when the connection has closed before the word comes."""
     for data, end in ((b'{"type": "bye"}\n', End.BYE), (b"", End.VANISHED)):
-        pc = RTCPeerConnection(webrtc.configuration())
+        over = asyncio.Event()
         async with connection() as (signaling, _, writer):
+            if closed:
+                over.set()
+            waiting = asyncio.create_task(webrtc.until_end(over, signaling))
+            await asyncio.sleep(0)
             writer.write(data)
             writer.write_eof()
-            assert await webrtc.until_end(pc, signaling) is end
-        await pc.close()
+            assert await waiting is end
 
 
-async def test_until_end_notices_a_closed_connection():
-    """A peer connection that closes ends the session as a goodbye does."""
-    pc = RTCPeerConnection(webrtc.configuration())
+async def test_until_end_takes_a_closed_connection_for_no_goodbye(monkeypatch: pytest.MonkeyPatch):
+    """A connection that closes without a word on signaling has failed."""
+    monkeypatch.setattr(webrtc, "WORD_TIMEOUT", 0.1)
+    over = asyncio.Event()
+    over.set()
     async with connection() as (signaling, _, _):
-        waiting = asyncio.create_task(webrtc.until_end(pc, signaling))
-        await asyncio.sleep(0)
-        await pc.close()
-        assert await waiting is End.BYE
+        assert await webrtc.until_end(over, signaling) is End.FAILED
+
+
+async def test_say_goodbye_does_not_begin_to_listen():
+    """Without a connection there is nobody to say it to; aiortc's own would listen for somebody."""
+    signaling = TcpSocketSignaling("127.0.0.1", free_port())
+    await say_goodbye(signaling)
+    assert signaling._server is None
 
 
 async def test_unless_returns_the_result_or_none():

@@ -42,6 +42,7 @@ from aiortc.rate import RateBucket, RateCounter
 from aiortc.rtcdtlstransport import RTCDtlsTransport
 from aiortc.rtcrtpreceiver import StreamStatistics
 from aiortc.rtcsctptransport import RTCSctpTransport
+from aiortc.rtp import is_rtcp
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +117,8 @@ def _mended_datagrams(stock: Callable[..., None]) -> Callable[..., None]:
                 drop("datagrams that are no packets")
             elif _is_peer(self.receiver, source):
                 self.receiver.heard = time.monotonic()
+                if kind >= 128 and not is_rtcp(data):
+                    self.receiver.streamed = self.receiver.heard
                 self.receiver.data_received(data, self.local_candidate.component)
             else:
                 drop("datagrams of strangers")
@@ -322,12 +325,22 @@ def on_picture_lost(sender: RTCRtpSender, tell: Callable[[], None]) -> bool:
     return True
 
 
-def last_heard(pc: RTCPeerConnection) -> float | None:
-    """Return when anything of the peer's last came (s, monotonic); None if nothing has, or nothing tells."""
+def last_heard(pc: RTCPeerConnection) -> float:
+    """Return when anything of the peer's last came (s, monotonic); 0 if nothing has, or nothing tells."""
+    return _noted(pc, "heard")
+
+
+def last_media(pc: RTCPeerConnection) -> float:
+    """Return when a packet of a stream last came (s, monotonic); 0 if none has, or nothing tells."""
+    return _noted(pc, "streamed")
+
+
+def _noted(pc: RTCPeerConnection, name: str) -> float:
+    """Return a time that `_mended_datagrams` has noted; 0 if it has not."""
     if pc.sctp is None:
-        return None
-    heard = getattr(getattr(pc.sctp.transport.transport, "_connection", None), "heard", None)
-    return heard if isinstance(heard, float) else None
+        return 0.0
+    connection = getattr(pc.sctp.transport.transport, "_connection", None)
+    return float(getattr(connection, name, 0.0))
 
 
 async def close(pc: RTCPeerConnection, patience: float = CLOSE_TIMEOUT) -> None:

@@ -8,6 +8,7 @@
 """
 
 import asyncio
+import time
 from typing import Any
 
 from aiortc import MediaStreamTrack, RTCDataChannel
@@ -37,11 +38,11 @@ class ChannelOffer(PeerOffer):
     ) -> None:
         super().__init__(signaling, on_message, stun)
         self._track = track
-        self._sending: asyncio.Task[None] | None = None
 
     def _add_frames(self) -> None:
         channel = self._pc.createDataChannel(FRAMES, ordered=False, maxRetransmits=MAX_RETRANSMITS)
-        self._sending = asyncio.create_task(self._send_frames(channel))
+        self._watch_channel(channel)
+        self._start(self._send_frames(channel))
 
     async def _send_frames(self, channel: RTCDataChannel) -> None:
         """Send the newest frame whenever there is room, until the track or the channel ends."""
@@ -62,14 +63,7 @@ class ChannelOffer(PeerOffer):
                     await room.wait()
                     room.clear()
         except (MediaStreamError, InvalidStateError):
-            return
-
-    async def close(self) -> None:
-        """End the session at once. Does nothing the second time."""
-        if self._sending is not None:
-            self._sending.cancel()
-            await asyncio.wait([self._sending])
-        await super().close()
+            self._over.set()
 
 
 class ChannelAnswer(PeerAnswer):
@@ -92,7 +86,8 @@ class ChannelAnswer(PeerAnswer):
     ) -> None:
         super().__init__(signaling, on_message, stun)
         self._assembler = Assembler()
-        self._decoder = ImageDecoder(on_frame, on_skipped, self._refuse)
+        self._decoder = ImageDecoder(on_frame, on_skipped, self._refuse, self._fail)
+        self._newest = 0.0  # s; when the last piece came
 
     def _expect_frames(self) -> None:
         """Do nothing: they come by a channel."""
@@ -100,6 +95,9 @@ class ChannelAnswer(PeerAnswer):
     def _on_channel(self, channel: RTCDataChannel) -> None:
         if channel.label == FRAMES:
             channel.on("message", self._on_piece)
+
+    def _last_frame(self) -> float:
+        return self._newest
 
     def _on_piece(self, message: Any) -> None:
         """Take a message of the channel; as aiortc's handler it must not raise."""
@@ -111,6 +109,7 @@ class ChannelAnswer(PeerAnswer):
         except FramingError as error:
             self._refuse(str(error))
             return
+        self._newest = time.monotonic()
         if frame is not None:
             self._filmed.set()
             self._decoder.offer(*frame)

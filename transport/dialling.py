@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from aiortc.contrib.signaling import TcpSocketSignaling
 
-from common.sessions import End, PeerError, SlowPeerError
+from common.sessions import End, PeerError, SessionError, SlowPeerError
 from common.waiting import unless
 from transport import aiortc_internals as internals
 from transport.datachannel import ChannelAnswer
@@ -18,15 +18,18 @@ from transport.tcp import TcpAnswer
 logger = logging.getLogger(__name__)
 
 RETRY_FIRST, RETRY_MAX = 0.1, 1.0  # s between two attempts to dial; doubled each time
+TELL_AFTER, TELL_INTERVAL = 2.0, 60.0  # s until it is first said that there is no server, and between two times
+MIN_PATIENCE = 0.1  # s for a handshake, however late it is
 ATTEMPT_TIMEOUT = 2.0  # s for one of them: an address that nobody has any more does not answer at all
 
 
-async def dial(host: str, port: int, wait: float) -> TcpSocketSignaling:
+async def dial(host: str, port: int, wait: float, left: float | None = None) -> TcpSocketSignaling:
     """Connect to a server's signaling port, again and again with a growing pause.
 
     Args:
         host, port: where the server listens.
         wait: s after which to give up.
+        left: s that are left of them, if it is not the first time.
 
     Returns:
         The signaling, connected.
@@ -35,7 +38,8 @@ async def dial(host: str, port: int, wait: float) -> TcpSocketSignaling:
         PeerError: there was no server in time; the text says why.
     """
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + wait
+    deadline = loop.time() + (wait if left is None else left)
+    tell_at = loop.time() + TELL_AFTER
     for pause in backoff():
         signaling = TcpSocketSignaling(host, port)
         try:
@@ -44,11 +48,13 @@ async def dial(host: str, port: int, wait: float) -> TcpSocketSignaling:
             return signaling
         except OSError as error:  # TimeoutError is one, and says nothing
             reason = error.strerror or str(error) or "no answer"
-            logger.info("no server at %s:%s yet: %s", host, port, reason)
+        if loop.time() >= tell_at:
+            tell_at = loop.time() + TELL_INTERVAL
+            logger.warning("no server at %s:%s yet: %s", host, port, reason)
         if loop.time() + pause > deadline:
             break
         await asyncio.sleep(pause)
-    raise PeerError(f"no server at {host}:{port} within {round(wait, 1):g} s: {reason}")
+    raise PeerError(f"no server at {host}:{port} within {wait:.3g} s: {reason}")
 
 
 def backoff() -> Iterator[float]:
@@ -64,41 +70,46 @@ async def keep_dialling(
     port: int,
     wait: float,
     stop: asyncio.Event,
-    attend: Callable[[TcpSocketSignaling], Awaitable[tuple[bool, End]]],
+    attend: Callable[[TcpSocketSignaling, float], Awaitable[tuple[bool, End]]],
     stay: bool = False,
 ) -> None:
     """Hold one session after the other until a normal end.
 
     Args:
         host, port: where the server listens.
-        wait: s to wait for it each time.
+        wait: s to wait each time for it, and for the handshake.
         stop: is set when no further session is wanted.
-        attend: holds one session, until one side ends it; returns whether the peers met, and why it ended.
+        attend: holds one session, which has to begin within so many seconds, until one side ends it; returns whether
+            the peers met, and why it ended.
         stay: a server's goodbye is no end: there will be another one.
 
     Raises:
-        PeerError: there was no server for too long, or it does not keep to the protocol.
+        PeerError: there was no session for too long, or the server does not keep to the protocol.
     """
     loop = asyncio.get_running_loop()
     pauses, deadline = backoff(), loop.time() + wait
     while not stop.is_set():
-        signaling = await unless(stop, dial(host, port, max(0, deadline - loop.time())))
+        signaling = await unless(stop, dial(host, port, wait, max(0, deadline - loop.time())))
         if signaling is None:
             return
-        met = False
+        began, met, end, goodbye = loop.time(), False, "", True
         try:
-            met, end = await attend(signaling)
-        except SlowPeerError as error:
-            logger.warning("%s", error)
-            end = End.FAILED
+            met, end = await attend(signaling, max(MIN_PATIENCE, deadline - began))
+            goodbye = end in {End.BYE, End.STOPPED}
+        except (SlowPeerError, SessionError) as error:
+            end, goodbye = str(error), stop.is_set()
+            met = loop.time() - began > wait  # what fails again and again has the time that a server has to come
         finally:
-            await close_signaling(signaling)
-        if end is End.STOPPED or (end is End.BYE and not stay):
+            await close_signaling(signaling, goodbye)
+        if goodbye and not (stay and end is End.BYE):
             return
         if met:
             pauses, deadline = backoff(), loop.time() + wait
+        pause = next(pauses)
+        if loop.time() + pause >= deadline:
+            raise PeerError(f"no session with {host}:{port} within {wait:.3g} s: {end}")
         logger.warning("session ended: %s; dialling again", end)
-        await unless(stop, asyncio.sleep(next(pauses)))
+        await unless(stop, asyncio.sleep(pause))
 
 
 def create_answer(

@@ -15,6 +15,7 @@ class ImageDecoder:
         on_frame: called with a frame's pts (ticks) and its Y, U and V planes, in the order of the film.
         on_skipped: called with the pts of each frame that came too late, or was replaced by a newer one.
         on_damaged: called when something was no image, with what is wrong with it.
+        on_failed: called with whatever else goes wrong; nothing more is decoded then.
     """
 
     def __init__(
@@ -22,10 +23,12 @@ class ImageDecoder:
         on_frame: Callable[[int, tuple[Image, ...]], None],
         on_skipped: Callable[[int], None],
         on_damaged: Callable[[str], None],
+        on_failed: Callable[[Exception], None],
     ) -> None:
         self._on_frame = on_frame
         self._on_skipped = on_skipped
         self._on_damaged = on_damaged
+        self._on_failed = on_failed
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decoder")
         self._decoding: asyncio.Task[None] | None = None
         self._waiting: tuple[int, bytes] | None = None
@@ -52,6 +55,8 @@ class ImageDecoder:
                 self._on_frame(pts, planes(image))
         except ImageError as error:
             self._on_damaged(str(error))
+        except Exception as error:  # nobody looks at this task
+            self._on_failed(error)
         finally:
             self._decoding = None
 

@@ -14,27 +14,36 @@ The server offers one of them, and the client has to be told the same.
     open()          shakes hands; then frames flow
     send(text)      sends a message, if that is possible now, and says whether it was
     on_message      is called with each message that arrives, unchecked
-    until_end()     waits until the peer ends it, and says why
+    until_end()     waits until the peer ends it, or nothing comes of it any more, and says why
+    flowing         whether frames come (the client's end)
     expel()         ends it because the peer asks too much of us
     goodbye()       tells the peer that we want to end
     close()         ends it, at once; twice does no harm
 """
 
 import asyncio
+import logging
 import re
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from aiortc import RTCSessionDescription
-from aiortc.contrib.signaling import BYE, TcpSocketSignaling
+from aiortc.contrib.signaling import TcpSocketSignaling
 
 from ball_track import Image
-from common.sessions import End, PeerError, SlowPeerError
+from common.sessions import End, PeerError, SessionError, SlowPeerError
 from common.waiting import unless
-from transport.signaling import receive_description
+from transport.signaling import receive_description, say_goodbye
+
+logger = logging.getLogger(__name__)
 
 HANDSHAKE_TIMEOUT = 10.0  # s from the connection to the first message of the data channel
+FRAMES_TIMEOUT = 5.0  # s without a frame from a server that is there, after which it is of no use
+LOOK_INTERVAL = 0.5  # s between two looks whether frames come
 MAX_BUFFERED = 65536  # bytes of messages that a peer may leave unread; further ones are not sent
+UNHEARD = ": something listens there, but it says nothing, as our servers do at once"
 KINDS = {  # what the first of these that is in an offer says of how frames travel
     "media": re.compile(r"^m=video ", re.MULTILINE),
     "datachannel": re.compile(r"^m=application \d+ (UDP|TCP)/DTLS/SCTP ", re.MULTILINE),
@@ -50,37 +59,76 @@ class Link(ABC):
 
     Args:
         signaling: the connection that the session lives and dies with.
-        on_message: called with each message that arrives. It must not raise: aiortc would hang up.
+        on_message: called with each message that arrives.
     """
 
     def __init__(self, signaling: TcpSocketSignaling, on_message: OnMessage) -> None:
         self.signaling = signaling
-        self.on_message = on_message
+        self.flowing = True
+        self._on_message = on_message
         self._cut_off = asyncio.Event()
-        self._nonsense: str | None = None  # what the peer was cut off for
+        self._why = End.EXPELLED  # it was cut off, unless there is an error
+        self._error: PeerError | SessionError | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stage = ""  # of the handshake: what is to be said if it takes too long
 
-    async def open(self) -> bool:
-        """Shake hands. Returns False if the peer leaves instead.
+    async def open(self, patience: float = HANDSHAKE_TIMEOUT) -> bool:
+        """Shake hands, within `patience` seconds. Returns False if the peer leaves instead.
 
         Raises:
             PeerError: it does not keep to the protocol; SlowPeerError: it does so too slowly.
+            SessionError: something of ours failed.
         """
+        patience = min(patience, HANDSHAKE_TIMEOUT)
         try:
-            async with asyncio.timeout(HANDSHAKE_TIMEOUT):
+            async with asyncio.timeout(patience):
                 return await self._shake_hands()
         except TimeoutError:
-            raise SlowPeerError(f"no handshake within {HANDSHAKE_TIMEOUT:g} s") from None
+            raise SlowPeerError(f"no handshake within {patience:.3g} s{self._stage}") from None
 
     async def until_end(self) -> End:
-        """Wait until the peer ends the session, or is expelled, and return why.
+        """Wait until the peer ends the session, or is expelled, or frames no longer come, and return why.
 
         Raises:
             PeerError: it sends nonsense.
+            SessionError: something of ours failed.
         """
         end = await unless(self._cut_off, self._until_end())
-        if end is None and self._nonsense is not None:
-            raise PeerError(self._nonsense)
-        return end or End.EXPELLED
+        if end is None and self._error is not None:
+            raise self._error
+        return end or self._why
+
+    def on_message(self, message: object) -> None:
+        """Hand on a message; what fails then is ours, and not for aiortc to take for the peer's."""
+        try:
+            self._on_message(message)
+        except Exception as error:  # whatever it is, the session ends with it
+            self._fail(error)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Start a task that belongs to the session: if it fails, the session has ended."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._on_task_ended)
+        self._tasks.append(task)
+
+    def _on_task_ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._fail(error)
+
+    async def _stop_tasks(self) -> None:
+        """Cancel the session's tasks, and wait until they have ended."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _fail(self, error: Exception) -> None:
+        """Make until_end() raise: something of ours failed."""
+        logger.debug("session failed", exc_info=error)
+        if self._error is None:
+            self._error = SessionError(f"an error of ours: {error!r}")
+        self._cut_off.set()
 
     def expel(self) -> None:
         """Make until_end() return: the peer asks too much of us."""
@@ -88,12 +136,45 @@ class Link(ABC):
 
     def _refuse(self, what: str) -> None:
         """Make until_end() raise: the peer sent `what`."""
-        self._nonsense = what
+        if self._error is None:
+            self._error = PeerError(what)
         self._cut_off.set()
 
     async def goodbye(self) -> None:
         """Tell the peer that we want to end; it may still have to say what is on its way."""
-        await self.signaling.send(BYE)
+        await say_goodbye(self.signaling)
+
+    async def _watch_frames(self) -> None:
+        """Cut the session off when the server is there, and has sent nothing of a frame for FRAMES_TIMEOUT.
+
+        A network that is gone is silent altogether: the session waits for it, for as long as WebRTC does. When the
+        peer is heard again, frames have half of the time once more.
+        """
+        began, alive_since = time.monotonic(), None
+        while True:
+            await asyncio.sleep(LOOK_INTERVAL)
+            now = time.monotonic()
+            newest, heard = max(began, self._last_frame()), self._last_heard()
+            was, self.flowing = self.flowing, now - newest < FRAMES_TIMEOUT
+            if heard - newest < 2 * LOOK_INTERVAL:
+                alive_since = None
+            elif alive_since is None:
+                alive_since = now
+            if was and not self.flowing:
+                silent = "" if alive_since is not None else ", nor anything else of the server's"
+                logger.warning("no frame for %g s%s", FRAMES_TIMEOUT, silent)
+            if not self.flowing and alive_since is not None and now - alive_since > FRAMES_TIMEOUT / 2:
+                self._why = End.NO_FRAMES
+                self._cut_off.set()
+                return
+
+    def _last_frame(self) -> float:
+        """Return when anything of a frame last came (s, monotonic); 0 for never."""
+        return 0.0
+
+    def _last_heard(self) -> float:
+        """Return when anything of the peer's last came (s, monotonic); 0 for never, or where nothing tells."""
+        return 0.0
 
     @abstractmethod
     async def _shake_hands(self) -> bool: ...
@@ -119,7 +200,10 @@ async def receive_offer(signaling: TcpSocketSignaling, transport: str) -> RTCSes
     Raises:
         PeerError: it is no offer, or one of another transport.
     """
-    offer = await receive_description(signaling, "offer")
+    try:
+        offer = await receive_description(signaling, "offer")
+    except PeerError as error:
+        raise PeerError(f"what listens there does not speak our protocol: {error}") from None
     if offer is None:
         return None
     theirs = next((name for name, pattern in KINDS.items() if pattern.search(offer.sdp)), None)

@@ -6,12 +6,15 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
-from common.sessions import PeerError
+from common.sessions import End, PeerError, SessionError, SlowPeerError
+from transport.aiortc_internals import drop
 from transport.signaling import AcceptedSignaling, close_signaling
 
 logger = logging.getLogger(__name__)
 
 MAX_HANDSHAKES = 64  # at once; more are turned away
+MAX_FROM_ONE = 32  # of them from one address
+SILENCE_TIMEOUT = 5.0  # s for a peer's first word; one that has said nothing makes room for another one at once
 START_INTERVAL = 0.005  # s between the starts of two handshakes: each takes 2 ms of the event loop
 
 
@@ -24,8 +27,64 @@ class Visit(Protocol):
     async def hold(self) -> str:
         """Serve the client until it ends; return why it did, or raise PeerError."""
 
+    async def goodbye(self) -> None:
+        """Tell the client that there is no more, and that it need not come back."""
+
     async def close(self, end: str) -> None:
         """Free everything; `end` says why. Called once, however far it went."""
+
+
+class _Door:
+    """Who is shaking hands, and who may begin to."""
+
+    def __init__(self) -> None:
+        self._meeting: set[AcceptedSignaling] = set()
+        self._silent: dict[AcceptedSignaling, asyncio.Timeout] = {}  # of those, who has said nothing, oldest first
+        self._starting = asyncio.Lock()
+
+    def let_in(self, signaling: AcceptedSignaling) -> bool:
+        """Return whether a peer may shake hands; somebody who has said nothing so far may have to leave for it."""
+        neighbours = {each for each in self._meeting if each.host == signaling.host}
+        if len(neighbours) >= MAX_FROM_ONE or len(self._meeting) >= MAX_HANDSHAKES:
+            crowd = neighbours if len(neighbours) >= MAX_FROM_ONE else self._meeting
+            quiet = next((each for each in self._silent if each in crowd), None)
+            if quiet is None:
+                return False
+            self._silent.pop(quiet).reschedule(0)  # at once
+            self._meeting.discard(quiet)
+        self._meeting.add(signaling)
+        return True
+
+    async def wait_for_turn(self) -> None:
+        """Wait until START_INTERVAL after the one before: a burst must not take the event loop for itself."""
+        async with self._starting:
+            await asyncio.sleep(START_INTERVAL)
+
+    async def meet(self, signaling: AcceptedSignaling, visit: "Visit") -> bool:
+        """Let a peer shake hands; return whether it came about.
+
+        Raises:
+            PeerError: it does not keep to the protocol, or says nothing.
+        """
+        try:
+            async with asyncio.timeout(SILENCE_TIMEOUT) as patience:
+                self._silent[signaling] = patience
+
+                def on_spoken() -> None:
+                    if self._silent.pop(signaling, None) is not None:
+                        patience.reschedule(None)  # from now on the handshake's own deadline holds
+
+                signaling.on_spoken = on_spoken
+                return await visit.meet()
+        except TimeoutError:
+            raise SlowPeerError("said nothing") from None
+        finally:
+            self.leave(signaling)
+
+    def leave(self, signaling: AcceptedSignaling) -> None:
+        """Take note that a peer is no longer shaking hands."""
+        self._silent.pop(signaling, None)
+        self._meeting.discard(signaling)
 
 
 @contextlib.asynccontextmanager
@@ -43,42 +102,42 @@ async def listen(host: str, port: int, receive_visit: Callable[[AcceptedSignalin
     Raises:
         OSError: the port cannot be had.
     """
-    loop = asyncio.get_running_loop()
+    door = _Door()
     tasks: set[asyncio.Task[None]] = set()
-    meeting: set[AcceptedSignaling] = set()
-    next_start = loop.time()
 
     async def serve(signaling: AcceptedSignaling) -> None:
-        nonlocal next_start
-        next_start = max(next_start + START_INTERVAL, loop.time())
-        await asyncio.sleep(next_start - loop.time())
+        await door.wait_for_turn()
         visit = receive_visit(signaling)
-        end = "an error of ours"
+        end, polite = "an error of ours", False  # a goodbye tells a client not to come back
         try:
-            met = await visit.meet()
-            meeting.discard(signaling)
-            if met:
+            if await door.meet(signaling, visit):
                 end = await visit.hold()
             else:
                 end = "left before it began"
                 logger.warning("%s: %s", signaling.peer, end)
+            polite = end != End.FAILED
         except PeerError as error:
-            end = str(error)
+            end, polite = str(error), True
             logger.warning("%s: ended: %s", signaling.peer, end)
+        except SessionError as error:
+            end = str(error)
+            logger.error("%s: ended: %s", signaling.peer, end)
         except Exception:
             logger.exception("%s: ended by an error of ours", signaling.peer)
         finally:
-            meeting.discard(signaling)
-            await visit.close(end)
-            await close_signaling(signaling)
+            if polite:
+                await visit.goodbye()  # before anything closes: it would be taken for a fault
+            try:
+                await visit.close(end)
+            finally:
+                await close_signaling(signaling, goodbye=False)
 
     def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         signaling = AcceptedSignaling(reader, writer)
-        if len(meeting) >= MAX_HANDSHAKES:
-            logger.warning("%s: turned away: %d others are shaking hands", signaling.peer, len(meeting))
+        if not door.let_in(signaling):
+            drop("connections while too many others were shaking hands")
             writer.close()
             return
-        meeting.add(signaling)
         task = asyncio.create_task(serve(signaling))
         tasks.add(task)
         task.add_done_callback(tasks.discard)

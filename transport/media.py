@@ -41,7 +41,8 @@ class MediaOffer(PeerOffer):
         on_picture_lost: Callable[[], None],
     ) -> None:
         super().__init__(signaling, on_message, stun)
-        self._track = _Gated(track, self._ready)
+        self._track = _Gated(track, self._ready, self._fail)
+        self._track.on("ended", self._over.set)  # aiortc has ended it, as it does when it cannot go on
         self._on_picture_lost = on_picture_lost
         self._codec = codec
 
@@ -55,19 +56,32 @@ class MediaOffer(PeerOffer):
 
 
 class _Gated(MediaStreamTrack):
-    """A track that waits for an event before it asks another one for its first frame."""
+    """A track that waits for an event before it asks another one for its first frame.
+
+    Args:
+        track: the other one.
+        gate: the event.
+        on_failed: called with what the other one raises.
+    """
 
     kind = "video"
 
-    def __init__(self, track: MediaStreamTrack, gate: asyncio.Event) -> None:
+    def __init__(self, track: MediaStreamTrack, gate: asyncio.Event, on_failed: Callable[[Exception], None]) -> None:
         super().__init__()
         self._track = track
         self._gate = gate
+        self._on_failed = on_failed
 
     async def recv(self) -> "Frame | Packet[Any]":
         """Wait for the gate and then for the frame."""
         await self._gate.wait()
-        return await self._track.recv()
+        try:
+            return await self._track.recv()
+        except MediaStreamError:
+            raise
+        except Exception as error:  # aiortc would log it, and send nothing any more
+            self._on_failed(error)
+            raise MediaStreamError from error
 
 
 class MediaAnswer(PeerAnswer):
@@ -91,16 +105,17 @@ class MediaAnswer(PeerAnswer):
         super().__init__(signaling, on_message, stun)
         self._on_frame = on_frame
         self._jitter_buffer = jitter_buffer
-        self._watching: asyncio.Task[None] | None = None
+        self._watching = False
 
     def _expect_frames(self) -> None:
         @self._pc.on("track")
         def on_track(track: MediaStreamTrack) -> None:
-            if track.kind != "video" or self._watching is not None:
+            if track.kind != "video" or self._watching:
                 return
             if self._jitter_buffer == "marker":
                 receiver.install(next(each for each in self._pc.getReceivers() if each.track is track))
-            self._watching = asyncio.create_task(self._watch(track))
+            self._watching = True
+            self._start(self._watch(track))
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
         """Do nothing: frames come by the track."""
@@ -117,12 +132,8 @@ class MediaAnswer(PeerAnswer):
             self._filmed.set()
             self._on_frame(frame.pts, planes_of(frame))
 
-    async def close(self) -> None:
-        """End the session at once. Does nothing the second time."""
-        await super().close()
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait([self._watching])
+    def _last_frame(self) -> float:
+        return internals.last_media(self._pc)
 
 
 def planes_of(frame: VideoFrame) -> tuple[Image, ...]:

@@ -11,6 +11,8 @@ milliseconds, by the media only after half a minute.
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
+from typing import Any
 
 from aiortc import RTCSessionDescription
 from aiortc.contrib.signaling import BYE, TcpSocketSignaling
@@ -22,12 +24,25 @@ logger = logging.getLogger(__name__)
 
 
 class AcceptedSignaling(TcpSocketSignaling):
-    """TcpSocketSignaling over a connection that was accepted already."""
+    """TcpSocketSignaling over a connection that was accepted already.
+
+    Attributes:
+        peer: its address as HOST:PORT; host: the first part of it.
+        on_spoken: called whenever the peer has said something.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         super().__init__("", 0)  # where it would listen or dial
         self.peer = format_address(writer.get_extra_info("peername"))
+        self.host = self.peer.rpartition(":")[0]
+        self.on_spoken: Callable[[], None] = lambda: None
         internals.adopt(self, reader, writer)
+
+    async def receive(self) -> Any:
+        """Return the next object that the peer signals; None at the end of the connection."""
+        received = await super().receive()
+        self.on_spoken()
+        return received
 
 
 def format_address(address: object) -> str:
@@ -69,10 +84,20 @@ async def receive_description(signaling: TcpSocketSignaling, kind: str) -> RTCSe
     return message
 
 
-async def close_signaling(signaling: TcpSocketSignaling) -> None:
-    """Say goodbye and close the connection; harmless if the peer is gone."""
-    with contextlib.suppress(OSError):
-        await signaling.close()
+async def say_goodbye(signaling: TcpSocketSignaling) -> None:
+    """Say goodbye, if there is a connection to say it over; harmless if the peer is gone."""
+    if internals.local_host(signaling) is not None:  # without one, send() would begin to listen
+        with contextlib.suppress(OSError):
+            await signaling.send(BYE)
+
+
+async def close_signaling(signaling: TcpSocketSignaling, goodbye: bool = True) -> None:
+    """Close the connection, with a goodbye or without a word; harmless if the peer is gone."""
+    if goodbye:
+        await say_goodbye(signaling)
+    writer = internals.release(signaling)
+    if writer is not None:
+        writer.close()
 
 
 # --- Holding -------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ server. The descriptions say so in the words of RFC 4145: TCP, `connection:exist
 import asyncio
 import contextlib
 import socket
+import struct
+import time
 
 from aiortc import MediaStreamTrack, RTCSessionDescription
 from aiortc.contrib.signaling import TcpSocketSignaling
@@ -23,7 +25,7 @@ from common.sessions import End, PeerError
 from protocol.framing import BYE, FRAME, MAX_IMAGE, MAX_TEXT, TEXT, Chunk, FramingError, Unpacker, pack
 from transport import aiortc_internals as internals
 from transport.image_decoder import ImageDecoder
-from transport.link import MAX_BUFFERED, Link, OnFrame, OnMessage, OnSkipped, receive_offer
+from transport.link import MAX_BUFFERED, UNHEARD, Link, OnFrame, OnMessage, OnSkipped, receive_offer
 from transport.signaling import receive_description
 
 SDP = "\r\n".join(
@@ -42,6 +44,8 @@ SDP = "\r\n".join(
 READ_SIZE = 65536  # bytes
 TCP_RTO_MAX_MS = 44  # linux/tcp.h, since 6.15
 RTO_MAX = 1000  # ms between two attempts to send what was not received; the least that the kernel takes
+KEEPALIVE = 2  # s between two questions of the kernel whether the peer is there
+INFO_LAST_ACK = struct.Struct("@56xI")  # of struct tcp_info, linux/tcp.h: ms since the last acknowledgement
 NOT_SENT = 16384  # bytes that the kernel may hold back
 STALL_TIMEOUT = 30.0  # s; WebRTC gives a way up after as long
 
@@ -66,7 +70,7 @@ class TcpLink(Link):
         self._read_timeout = read_timeout
         self._writer: asyncio.StreamWriter | None = None
         self._end: asyncio.Future[End] = asyncio.get_running_loop().create_future()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._newest = 0.0  # s; when anything last came
 
     def _take_over(self) -> asyncio.StreamWriter:
         """Take the connection from the signaling, which has done its part; return the way out."""
@@ -74,7 +78,7 @@ class TcpLink(Link):
         internals.release(self.signaling)  # or its close() would say goodbye in its own way
         self._writer = writer
         set_option(writer, TCP_RTO_MAX_MS, RTO_MAX)  # or it would stay away as long again as the network did
-        self._tasks.append(asyncio.create_task(self._receive(reader)))
+        self._start(self._receive(reader))
         return writer
 
     async def _receive(self, reader: asyncio.StreamReader) -> None:
@@ -84,6 +88,7 @@ class TcpLink(Link):
             while True:
                 async with asyncio.timeout(self._read_timeout):
                     data = await reader.read(READ_SIZE)
+                self._newest = time.monotonic()
                 if not data:
                     self._unpacker.end()
                     break
@@ -123,6 +128,8 @@ class TcpLink(Link):
 
     async def goodbye(self) -> None:
         """Tell the peer that we want to end; it may still have to say what is on its way."""
+        if self._writer is None:  # not taken over yet, or released already
+            await super().goodbye()
         self._write(pack(BYE))
 
     async def _until_end(self) -> End:
@@ -130,17 +137,12 @@ class TcpLink(Link):
 
     async def close(self) -> None:
         """End the session at once. Does nothing the second time."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._stop_tasks()
         writer, self._writer = self._writer, None
         if writer is None:
             return
         if writer.transport.get_write_buffer_size():  # a peer that does not read: nothing can be said to it
             writer.transport.abort()
-        elif not writer.is_closing():
-            writer.write(pack(BYE))
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
@@ -167,7 +169,7 @@ class TcpOffer(TcpLink):
         writer = self._take_over()
         writer.transport.set_write_buffer_limits(high=0)  # drain() waits until it is empty
         set_option(writer, socket.TCP_NOTSENT_LOWAT, NOT_SENT)
-        self._tasks.append(asyncio.create_task(self._send_frames(writer)))
+        self._start(self._send_frames(writer))
         return True
 
     async def _send_frames(self, writer: asyncio.StreamWriter) -> None:
@@ -180,10 +182,10 @@ class TcpOffer(TcpLink):
                 self._write(pack(FRAME, bytes(packet), packet.pts))
                 async with asyncio.timeout(STALL_TIMEOUT):
                     await writer.drain()
-        except TimeoutError:
+        except (MediaStreamError, TimeoutError):
             self._set_end(End.FAILED)
-        except (MediaStreamError, OSError):
-            return
+        except OSError:
+            return  # whoever reads notices as well
 
 
 class TcpAnswer(TcpLink):
@@ -198,14 +200,22 @@ class TcpAnswer(TcpLink):
         self, signaling: TcpSocketSignaling, on_message: OnMessage, on_frame: OnFrame, on_skipped: OnSkipped
     ) -> None:
         super().__init__(signaling, on_message, {FRAME: MAX_IMAGE, TEXT: MAX_TEXT, BYE: 0}, STALL_TIMEOUT)
-        self._decoder = ImageDecoder(on_frame, on_skipped, self._refuse)
+        self._decoder = ImageDecoder(on_frame, on_skipped, self._refuse, self._fail)
 
     async def _shake_hands(self) -> bool:
+        self._stage = UNHEARD
         if await receive_offer(self.signaling, "tcp") is None:
             return False
         await self.signaling.send(RTCSessionDescription(SDP.format(setup="active"), "answer"))
-        self._take_over()
+        keep_alive(self._take_over())
+        self._start(self._watch_frames())
         return True
+
+    def _last_frame(self) -> float:
+        return self._newest
+
+    def _last_heard(self) -> float:
+        return 0.0 if self._writer is None else last_acknowledged(self._writer)
 
     def _on_chunk(self, chunk: Chunk) -> None:
         if chunk.tag == FRAME:
@@ -217,6 +227,26 @@ class TcpAnswer(TcpLink):
         """End the session at once. Does nothing the second time."""
         await super().close()
         await self._decoder.close()
+
+
+def keep_alive(writer: asyncio.StreamWriter) -> None:
+    """Let the kernel ask the peer's again and again whether it is there."""
+    connection: socket.socket = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    set_option(writer, socket.TCP_KEEPIDLE, KEEPALIVE)
+    set_option(writer, socket.TCP_KEEPINTVL, KEEPALIVE)
+    set_option(writer, socket.TCP_KEEPCNT, round(STALL_TIMEOUT / KEEPALIVE))
+
+
+def last_acknowledged(writer: asyncio.StreamWriter) -> float:
+    """Return when the peer's kernel last acknowledged anything (s, monotonic); 0 where nothing tells."""
+    connection: socket.socket = writer.get_extra_info("socket")
+    try:
+        ago = INFO_LAST_ACK.unpack_from(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104))[0]
+    except (OSError, AttributeError, struct.error):
+        return 0.0
+    return time.monotonic() - float(ago) / 1000
 
 
 def set_option(writer: asyncio.StreamWriter, option: int, value: int) -> None:

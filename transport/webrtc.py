@@ -10,23 +10,25 @@ from contextlib import AbstractContextManager
 
 from aiortc import RTCConfiguration, RTCDataChannel, RTCIceServer, RTCPeerConnection, RTCSessionDescription
 from aiortc.contrib.signaling import TcpSocketSignaling
-from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
 from aiortc.rtcconfiguration import RTCBundlePolicy
 
 from common.sessions import End, PeerError
 from common.waiting import unless
 from protocol.messages import COORDINATES, COORDINATES_ID, SCORES, Ready, encode
 from transport import aiortc_internals as internals
-from transport.link import HANDSHAKE_TIMEOUT, MAX_BUFFERED, Link, OnMessage, receive_offer
+from transport.link import HANDSHAKE_TIMEOUT, MAX_BUFFERED, UNHEARD, Link, OnMessage, receive_offer
 from transport.signaling import receive_description, until_bye
 
 logger = logging.getLogger(__name__)
 
+WORD_TIMEOUT = 1.0  # s for the peer's goodbye, from when its end of the connection has closed
 MAX_CHANNELS = 8  # that a client may open; it needs one
 APPLICATION = re.compile(r"^m=application .*?(?=^m=|\Z)", re.MULTILINE | re.DOTALL)  # the section of the channels
 DCMAP = re.compile(rf'^a=dcmap:(\d{{1,5}}) (?:[^\r\n]*;)?label="{COORDINATES}"', re.MULTILINE)
+CANDIDATE_PORT = re.compile(r"^a=candidate:\S+ \d+ \S+ \d+ \S+ (\d{1,9}) ", re.MULTILINE)
 CANDIDATE = re.compile(r"^a=candidate:\S+ \d+ \S+ \d+ (\S+) ", re.MULTILINE)  # RFC 8839, section 5.1: the address
 MAX_STREAM = 65535  # RFC 8832, section 6: an SCTP stream's number is below it
+UNMET = ": the two have not reached each other"
 READY_INTERVAL = 0.1  # s between two messages that say that the channel is open
 
 
@@ -43,6 +45,8 @@ class PeerLink(Link):
         self._pc = RTCPeerConnection(configuration(stun))
         self._stun = stun
         self._ready = asyncio.Event()  # the client's channel is open: both sides are set up
+        self._over = asyncio.Event()  # the connection is closed, or lost
+        self._pc.on("connectionstatechange", self._on_state)
         self._outgoing: RTCDataChannel | None = None
 
     async def _until_ready(self) -> bool:
@@ -57,8 +61,19 @@ class PeerLink(Link):
         channel.send(text)
         return True
 
+    def _on_state(self) -> None:
+        if self._pc.connectionState in ("failed", "closed"):
+            self._over.set()
+
+    def _watch_channel(self, channel: RTCDataChannel) -> None:
+        """Take the end of a channel that the session needs for the end of the connection."""
+        channel.on("close", self._over.set)
+
     async def _until_end(self) -> End:
-        return await until_end(self._pc, self.signaling)
+        return await until_end(self._over, self.signaling)
+
+    def _last_heard(self) -> float:
+        return internals.last_heard(self._pc)
 
     def _gathering(self, offer: RTCSessionDescription | None = None) -> AbstractContextManager[None]:
         """Gather candidates where signaling is: over the loopback nowhere else, and nothing is opened elsewhere.
@@ -74,6 +89,7 @@ class PeerLink(Link):
 
     async def close(self) -> None:
         """End the session at once. Does nothing the second time."""
+        await self._stop_tasks()
         await internals.close(self._pc)
 
 
@@ -93,6 +109,7 @@ class PeerOffer(PeerLink):
         # the offer has to have a channel in it, or the client could open none of its own
         self._outgoing = self._pc.createDataChannel(SCORES, ordered=False, maxRetransmits=0)
         coordinates = create_coordinates(self._pc, COORDINATES_ID)
+        self._watch_channel(coordinates)
         numbers = itertools.count(1)
 
         @coordinates.on("message")
@@ -106,6 +123,7 @@ class PeerOffer(PeerLink):
                 self.expel()
             elif channel.label == COORDINATES and not self._ready.is_set():
                 channel.on("message", self.on_message)
+                self._watch_channel(channel)
                 self._ready.set()
 
         with self._gathering():
@@ -114,6 +132,7 @@ class PeerOffer(PeerLink):
         answer = await receive_description(self.signaling, "answer")
         if answer is None:
             return False
+        self._stage = UNMET
         await accept_description(self._pc, answer)
         return await self._until_ready()
 
@@ -126,7 +145,6 @@ class PeerAnswer(PeerLink):
     def __init__(self, signaling: TcpSocketSignaling, on_message: OnMessage, stun: str | None) -> None:
         super().__init__(signaling, on_message, stun)
         self._filmed = asyncio.Event()  # a frame has come
-        self._announcing: asyncio.Task[None] | None = None
 
     @abstractmethod
     def _expect_frames(self) -> None:
@@ -146,22 +164,27 @@ class PeerAnswer(PeerLink):
             else:
                 self._on_channel(channel)
 
+        self._stage = UNHEARD
         offer = await receive_offer(self.signaling, self.transport)
         if offer is None:
             return False
+        self._stage = UNMET
         await accept_description(self._pc, offer)
         if self._pc.sctp is None:
             raise PeerError("an offer without a data channel")
         number = offered_channel(offer)
         self._outgoing = create_coordinates(self._pc, number)
         self._outgoing.on("open", self._ready.set)
+        self._watch_channel(self._outgoing)
         with self._gathering(offer):
             await self._pc.setLocalDescription(await self._pc.createAnswer())
         answer = self._pc.localDescription
         await self.signaling.send(answer if number is None else with_channel(answer, number))
         opened = await self._until_ready()
+        if opened:
+            self._start(self._watch_frames())
         if opened and number is not None:
-            self._announcing = asyncio.create_task(self._announce())
+            self._start(self._announce())
         return opened
 
     async def _announce(self) -> None:
@@ -171,13 +194,6 @@ class PeerAnswer(PeerLink):
                 while not self._filmed.is_set():
                     self.send(encode(Ready()))
                     await asyncio.sleep(READY_INTERVAL)
-
-    async def close(self) -> None:
-        """End the session at once. Does nothing the second time."""
-        if self._announcing is not None:
-            self._announcing.cancel()
-            await asyncio.wait([self._announcing])
-        await super().close()
 
 
 # --- The channel of the coordinates --------------------------------------------------------------
@@ -224,29 +240,29 @@ async def accept_description(pc: RTCPeerConnection, description: RTCSessionDescr
         PeerError: it is not one that can be taken.
     """
     try:
+        if any(not 0 < int(port) < 2**16 for port in CANDIDATE_PORT.findall(description.sdp)):
+            raise ValueError("a candidate's port is out of range")
         await pc.setRemoteDescription(description)
-    except (
-        ValueError, KeyError, TypeError, IndexError, AttributeError, AssertionError,
-        OperationError, InvalidStateError, InvalidAccessError,
-    ) as error:  # fmt: skip
+    except Exception as error:  # whatever aiortc makes of it: a StopIteration is a RuntimeError here
         logger.debug("bad %s", description.type, exc_info=error)
         raise PeerError(f"an {description.type} that cannot be used") from None
 
 
-async def until_end(pc: RTCPeerConnection, signaling: TcpSocketSignaling) -> End:
+async def until_end(over: asyncio.Event, signaling: TcpSocketSignaling) -> End:
     """Wait until the session ends, and return why.
+
+    Only signaling says goodbye. A connection that is closed may have been closed by the peer, whose goodbye is on its
+    way then; or by a fault.
+
+    Args:
+        over: is set when the connection is closed, or lost.
 
     Raises:
         PeerError: the peer signals nonsense.
     """
-    over = asyncio.Event()
-
-    @pc.on("connectionstatechange")
-    def on_connectionstatechange() -> None:
-        if pc.connectionState in ("failed", "closed"):
-            over.set()
-
-    on_connectionstatechange()
     end = await unless(over, until_bye(signaling))
-    pc.remove_listener("connectionstatechange", on_connectionstatechange)
-    return end or (End.BYE if pc.connectionState == "closed" else End.FAILED)
+    if end is None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WORD_TIMEOUT):
+                end = await until_bye(signaling)
+    return end or End.FAILED
