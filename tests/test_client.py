@@ -155,7 +155,7 @@ class Wire:
         self.heard: list[Message] = []
         self._on_message, self._scored, self._end = on_message, scored, end
 
-    async def open(self) -> bool:
+    async def open(self, _: float) -> bool:
         """Open."""
         return True
 

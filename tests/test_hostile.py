@@ -143,12 +143,12 @@ async def test_server_refuses_an_answer_without_video(tmp_path: Path):
 
 
 async def test_server_gives_a_handshake_a_deadline(tmp_path: Path):
-    """A connection that says nothing is ended after ten seconds, and a client in service does not notice."""
+    """A connection that says nothing is ended, and a client in service does not notice."""
     with honest_pair(tmp_path) as (serving, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         assert (await asyncio.wait_for(reader.read(), PATIENCE)).endswith(b'{"type": "bye"}\n')
         writer.close()
-        serving.wait_for("ended: no handshake within 10 s")
+        serving.wait_for("ended: said nothing")
 
 
 async def test_server_survives_a_burst_of_connections(tmp_path: Path):
