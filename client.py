@@ -152,7 +152,6 @@ class Client:
 
         return ClientMetrics(lambda: {**self._counts, "view_restarts": self._views.restarts}).registry
 
-
     async def _keep_telling(self) -> None:
         """Print the counts now and then, for the log of a client that nobody sees."""
         while not sys.stdout.isatty():
