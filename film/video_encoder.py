@@ -5,6 +5,10 @@ client's track passes the encoded packet on (aiortc packetises what it is given 
 encoder would run once for every client, and its denoiser, half of the time it takes, drags the ball 0.01 px
 behind its motion.
 
+A ball is sharp from the first frame on: the encoder may not go coarser than SHARP, however little it knows of the
+film as yet. A film for which that is too much (camera noise, a bit rate for narrow links) is noticed as soon as it
+has used up a second's worth of bits more than its rate allows, and goes on with an encoder that may.
+
 A frame can only be decoded after the one before it, back to a key frame. So a client that joins, or that has
 lost a picture, asks for a key frame; it is one for all, and there are at most five a second.
 """
@@ -30,6 +34,9 @@ CODECS = ("vp8", "h264")
 DEFAULT_BITRATE = 500_000  # bit / s
 KEY_FRAME_INTERVAL = 0.2  # s, at least, from one key frame that was asked for to the next
 SHORT = 0.002  # s; encoding that takes less is done in the event loop: two changes of thread take 0.3 ms
+SHARP, COARSE = 10, 56  # the coarsest quantizers of VP8, 0 to 63
+OVERSHOOT = 1.15  # of the bit rate, which the encoder may keep up
+BURST = 1.0  # s worth of bits, that it may be ahead of that
 KEPT = 3  # encoded frames; a client further behind goes on at the next key frame
 
 
@@ -44,6 +51,27 @@ class Encoded(NamedTuple):
     shot: Shot
     data: bytes
     key: bool
+
+
+class Rate:
+    """Tells whether frames are too large for their rate: a leaky bucket.
+
+    Args:
+        bitrate: bit / s, of which OVERSHOOT may be had at length, and a burst of BURST s at once.
+        fps: frames / s.
+    """
+
+    def __init__(self, bitrate: int, fps: float) -> None:
+        self._per_frame = OVERSHOOT * bitrate / fps
+        self._most = BURST * bitrate
+        self._ahead = 0.0  # bits
+        self._k = 0
+
+    def allows(self, k: int, size: int) -> bool:
+        """Return whether frame `k`, of `size` bytes, is one that the rate allows."""
+        self._ahead = max(0.0, self._ahead - (k - self._k) * self._per_frame) + 8 * size
+        self._k = k
+        return self._ahead <= self._most
 
 
 class SharedEncoder:
@@ -63,6 +91,8 @@ class SharedEncoder:
         self._on_encoded = on_encoded
         self._create_codec = partial(create_codec, codec, film.width, film.height, film.fps, bitrate)
         self._codec = self._create_codec()
+        self._rate = Rate(bitrate, film.fps)
+        self._sharp = True
         self._progress = Progress(film.clock)
         self._k = -1  # the frame that was encoded last, or could not be
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
@@ -123,21 +153,32 @@ class SharedEncoder:
             began = self._film.clock()
             try:
                 if self._took < SHORT and not key:
-                    data = encode(self._codec, shot.k, shot.image, key)
+                    data, key = self._encode_shot(shot, key)
                 else:
                     loop = asyncio.get_running_loop()
-                    data = await loop.run_in_executor(self._thread, encode, self._codec, shot.k, shot.image, key)
+                    data, key = await loop.run_in_executor(self._thread, self._encode_shot, shot, key)
             except Exception as error:  # whatever a codec raises: the next frame may do with a new one
                 self._progress.fail(shot.k, error)
-                self._codec = self._create_codec()
+                self._codec = self._create_codec(sharp=self._sharp)
                 self._key_wanted, self._last_key = True, -math.inf
                 return
             self._progress.succeed()
+            if key:
+                self._last_key = shot.drawn
             self._took = self._film.clock() - began
             self._on_encoded(self._took)
             self._kept.append(Encoded(newest.number + 1 if newest else 0, shot, data, key))
         finally:
             self._encoding = None
+
+    def _encode_shot(self, shot: Shot, key: bool) -> tuple[bytes, bool]:
+        """Return a frame's data, and whether it is a key frame: one that is too large is encoded once more, coarser."""
+        data = encode(self._codec, shot.k, shot.image, key)
+        if self._sharp and not self._rate.allows(shot.k, len(data)):
+            self._sharp = False
+            self._codec = self._create_codec(sharp=False)
+            data, key = encode(self._codec, shot.k, shot.image, key=True), True
+        return data, key
 
     async def close(self) -> None:
         """Stop encoding. Does nothing the second time."""
@@ -147,12 +188,15 @@ class SharedEncoder:
         self._thread.shutdown()
 
 
-def create_codec(name: str, width: int, height: int, fps: float, bitrate: int) -> VideoCodecContext:
+def create_codec(name: str, width: int, height: int, fps: float, bitrate: int, sharp: bool = True) -> VideoCodecContext:
     """Return an encoder without look-ahead, B-frames or key frames of its own accord.
 
     Args:
         name: one of CODECS.
         bitrate: bit / s.
+        sharp: VP8 is not to spare bits at the expense of the ball, be it above its rate. (Its rate control begins
+            with the coarsest quantizer, and takes half a second, and once more after a key frame, to find a fine one:
+            a blue ball is 0.3 px off meanwhile. H.264's does not.)
     """
     options = {
         "vp8": {
@@ -186,7 +230,10 @@ def create_codec(name: str, width: int, height: int, fps: float, bitrate: int) -
     codec.max_b_frames = 0
     codec.thread_count = 1  # one slice, one partition: nothing to wait for
     if name == "vp8":
-        codec.qmin, codec.qmax = 0, 56  # with aiortc's 2, what little is left of the motion is rounded away
+        codec.qmin, codec.qmax = (
+            0,
+            SHARP if sharp else COARSE,
+        )  # with aiortc's qmin of 2, what little is left of the motion is rounded away
     codec.options = options
     codec.open()  # now, and not in the first frame
     return codec
@@ -203,7 +250,9 @@ def encode(codec: VideoCodecContext, k: int, image: Image, key: bool) -> bytes:
     Returns:
         What a decoder takes for this frame; H.264 with start codes.
     """
-    frame = av.VideoFrame.from_ndarray(image, format="yuv420p")
+    # without a copy, where PyAV gets the height right: it takes all rows // 6 * 4 for the luma's
+    wrap = av.VideoFrame.from_numpy_buffer if image.shape[0] % 6 == 0 else av.VideoFrame.from_ndarray
+    frame = wrap(image, format="yuv420p")
     frame.pts, frame.time_base = k, codec.time_base
     if key:
         frame.pict_type = PictureType.I

@@ -26,15 +26,17 @@ def image_of(frame: av.VideoFrame) -> Image:
     return np.asarray(frame.to_ndarray(format="yuv420p"), np.uint8)
 
 
-def through_codec(name: str, scene: Scene, bitrate: int, count: int) -> Iterator[tuple[int, Image]]:
-    """Send a film through our encoder and PyAV's decoder."""
+def through_codec(
+    name: str, scene: Scene, bitrate: int, count: int, keys: tuple[int, ...] = (0,)
+) -> Iterator[tuple[int, Image]]:
+    """Send a film, with key frames at `keys`, through our encoder and PyAV's decoder."""
     encoder = create_codec(name, scene.width, scene.height, scene.fps, bitrate)
     decoder = av.CodecContext.create(name, "r")
     assert isinstance(decoder, VideoCodecContext)
     decoder.thread_count = 1
     seen = 0
     for k in range(count):
-        data = encode(encoder, k, draw(scene, scene.position(k)), key=k == 0)
+        data = encode(encoder, k, draw(scene, scene.position(k)), key=k in keys)
         for frame in decoder.decode(av.Packet(data)):
             yield seen, image_of(frame)
             seen += 1
@@ -45,16 +47,15 @@ def through_codec(name: str, scene: Scene, bitrate: int, count: int) -> Iterator
 
 
 @pytest.mark.parametrize("codec", CODECS)
-@pytest.mark.parametrize(("color", "mean", "most"), [("white", 0.015, 0.06), ("blue", 0.03, 0.15)])
-def test_find_finds_it_after_our_encoder(codec: str, color: str, mean: float, most: float) -> None:
-    """At the default bit rate, the ball moving and bouncing, it is found to a hundredth of a pixel."""
+@pytest.mark.parametrize("color", COLORS)
+def test_find_finds_it_after_our_encoder_from_the_first_frame_on(codec: str, color: str) -> None:
+    """Of every colour, moving and bouncing, and after every key frame, 99 of 100 are found to 0.04 px."""
     scene = Scene(color=COLORS[color], seed=3)
-    wrong = [
-        math.dist(given_value(find(image)), scene.position(k)) for k, image in through_codec(codec, scene, 500_000, 90)
-    ]
-    assert max(wrong) < 1.5
-    assert np.mean(wrong[SETTLED:]) < mean
-    assert max(wrong[SETTLED:]) < most
+    film = through_codec(codec, scene, 500_000, 100, keys=(0, 30, 65))
+    wrong = [math.dist(given_value(find(image)), scene.position(k)) for k, image in film]
+    assert np.percentile(wrong, 99) < 0.04
+    assert np.mean(wrong) < 0.01
+    assert max(wrong) < 0.06
 
 
 CODERS: dict[str, tuple[type[Encoder], type[Decoder], Any]] = {

@@ -18,6 +18,7 @@ from film.video_encoder import (
     KEPT,
     KEY_FRAME_INTERVAL,
     Encoded,
+    Rate,
     SharedEncoder,
     create_codec,
     encode,
@@ -291,3 +292,51 @@ async def test_an_encoder_is_stalled_while_the_film_stands_still() -> None:
     await asyncio.wait([asking])
     assert not shared.stalled
     await shared.close()
+
+
+class Noise(Reel):
+    """A film of camera noise, which no bit rate is enough for."""
+
+    async def next(self, after: int) -> Shot:
+        """Return the next frame."""
+        shot = await super().next(after)
+        return shot._replace(image=np.random.default_rng(shot.k).integers(0, 256, shot.image.shape, np.uint8))
+
+
+async def test_encoder_goes_coarser_where_the_rate_does_not_do() -> None:
+    """A film that is too much for its rate costs less at once, without a gap, and is decoded from there on."""
+    sharp = create_codec("vp8", SCENE.width, SCENE.height, SCENE.fps, DEFAULT_BITRATE)
+    noise = Noise(SCENE)
+    at_most = [len(encode(sharp, k, (await noise.next(k - 1)).image, k == 0)) for k in range(20)]
+    shared = SharedEncoder(Noise(SCENE), "vp8", DEFAULT_BITRATE)
+    frames = await collect(shared, 20)
+    await shared.close()
+    assert [frame.number for frame in frames] == list(range(20))
+    assert [frame.key for frame in frames] == [True] + [False] * 19
+    assert sum(len(frame.data) for frame in frames) < 0.5 * sum(at_most)
+    decoder = create_decoder("vp8")
+    assert sum(len(decode(decoder, frame.data)) for frame in frames) == 20
+
+
+async def test_encoder_goes_coarser_at_a_key_frame() -> None:
+    """Where the rate ceases to do in the middle of the film, the frame that is too much is a key frame."""
+    shared = SharedEncoder(Reel(SCENE), "vp8", DEFAULT_BITRATE)
+    before = await collect(shared, 10)
+    shared._film = Noise(SCENE)
+    after = await collect(shared, 10, before[-1].number)
+    await shared.close()
+    assert [frame.number for frame in after] == list(range(10, 20))
+    assert sum(frame.key for frame in after) == 1
+    decoder = create_decoder("vp8")
+    assert sum(len(decode(decoder, frame.data)) for frame in before + after) == 20
+
+
+def test_rate_allows_what_it_is_in_the_mean_and_a_burst() -> None:
+    """A second's worth at once, and a little more than the rate at length, but not much more."""
+    fair, mean = Rate(300_000, 30), 300_000 / 8 / 30
+    assert fair.allows(0, 36_000)
+    assert not fair.allows(1, 36_000)
+    slow, quick = Rate(300_000, 30), Rate(300_000, 30)
+    assert all(slow.allows(k, int(1.1 * mean)) for k in range(3000))
+    assert not all(quick.allows(k, int(1.3 * mean)) for k in range(3000))
+    assert all(Rate(300_000, 30).allows(30 * k, int(30 * mean)) for k in range(100))  # one frame a second
