@@ -22,6 +22,7 @@ from aiohttp import web
 from selenium.webdriver import Chrome
 
 from ball_track import Point
+from common.http import ListenError
 from support.browsers import run_browser
 from support.marks import find_cross, find_white
 from support.programs import PATIENCE, run
@@ -97,7 +98,7 @@ async def test_page_asks_for_nothing_from_elsewhere(http: aiohttp.ClientSession)
 
 async def test_open_on_a_port_in_use_raises(page: Page) -> None:
     """A second page cannot have the port of the first."""
-    with pytest.raises(OSError, match="in use"):
+    with pytest.raises(ListenError, match="in use"):
         await Page(add_nothing).open("127.0.0.1", int(page.url.rsplit(":", 1)[1].strip("/")))
 
 

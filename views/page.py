@@ -21,6 +21,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from common.http import HttpServer
 from views.sightings import Figures
 
 PAGE = Path(__file__).with_name("page.html")
@@ -67,27 +68,22 @@ class Page:
         app.router.add_get("/picture", self._pictures)
         app.router.add_get("/figures", self._events)
         add_routes(app)
-        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.5)
+        self._server = HttpServer(app, cancel=True, shutdown_timeout=0.5)
 
     async def open(self, host: str, port: int) -> None:
         """Listen.
 
         Raises:
-            OSError: the address cannot be had.
+            ListenError: the address cannot be had.
         """
-        await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, host, port).start()
-        except OSError:
-            await self._runner.cleanup()
-            raise
+        await self._server.open(host, port)
         self.url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
     async def close(self) -> None:
         """Send everyone away. Does nothing the second time."""
         self._closing = True
         self.show(b"")
-        await self._runner.cleanup()
+        await self._server.close()
 
     def show(self, jpeg: bytes) -> None:
         """Hand a picture to everyone who is ready for one."""

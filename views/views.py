@@ -22,7 +22,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ball_track import Image, Point
-from common.http import ListenError
 from protocol.messages import Score
 from views.present import Present
 from views.screens import encode_jpegs, show_window
@@ -91,11 +90,7 @@ class Views:
             from views.page import Page
 
             self._page = Page(self._add_routes)
-            try:
-                await self._page.open(*self._http)
-            except OSError as error:
-                address = "{}:{}".format(*self._http)
-                raise ListenError(f"--http {address}: cannot listen there: {error.strerror or error}") from None
+            await self._page.open(*self._http)
             print(f"page: {self._page.url}")
             self._jpegs = self._start("page's picture", encode_jpegs, on_jpeg=self._page.show, keep=True)
         if "window" in self._wanted or "auto" in self._wanted:
