@@ -34,7 +34,20 @@ from finding import own
 from finding.finder import Finder, FinderError
 from finding.own import Faults
 from finding.process_a import process_a
-from protocol.messages import Found, Message, MessageError, Missed, Quiet, Restarted, Score, Skipped, encode, parse
+from protocol.messages import (
+    Found,
+    Message,
+    MessageError,
+    Missed,
+    Quiet,
+    Reports,
+    Restarted,
+    Score,
+    Skipped,
+    encode,
+    parse,
+)
+from transport.reports import AGAIN_AFTER, Reporting
 from views.views import Views, kinds
 
 # Nothing here may import av, and so aiortc, at the top: process_a imports this file again (multiprocessing's
@@ -76,6 +89,7 @@ class Client:
         self._scored_before = 0  # frames, in the sessions before this one
         self._counts = dict.fromkeys(("received", "sent", "scored", "skipped", "faults", "restarts"), 0)
         self._connected = False
+        self._reporting = Reporting()
 
     def _create_finder(self) -> Finder:
         """Return what runs process_a, with our eyes or with a person's own."""
@@ -185,6 +199,8 @@ class Client:
         """
         self._views.begin()
         self._link = link = self._create_link(signaling)
+        self._reporting = Reporting()
+        link.on_loss = self._on_loss
         try:
             opened = await unless(self.stop, link.open(patience))
             if not opened:
@@ -232,14 +248,14 @@ class Client:
     def _on_found(self, pts: int, point: Point | None) -> None:
         """Send a coordinate as soon as process_a has stored it."""
         if point is None:
-            self._send(Missed(pts))
-        elif self._send(Found(pts, *point)):
+            self._report(Missed(pts))
+        elif self._report(Found(pts, *point)):
             self._counts["sent"] += 1
         self._views.on_found(pts, point)
 
     def _on_skipped(self, pts: int) -> None:
         self._counts["skipped"] += 1
-        self._send(Skipped(pts))
+        self._report(Skipped(pts))
         self._views.on_skipped(pts)
 
     def _on_fault(self, kind: str, text: str) -> None:
@@ -250,6 +266,22 @@ class Client:
     def _on_restart(self) -> None:
         self._counts["restarts"] += 1
         self._send(Restarted())
+
+    def _report(self, report: Found | Missed | Skipped) -> bool:
+        """Send a report, while reports get lost with the last few before it, and twice; return whether it was sent."""
+        link = self._link
+        if link is None:
+            return False
+        loop = asyncio.get_running_loop()
+        message = self._reporting.message(report, loop.time())
+        if not link.unreliable:
+            return self._send(report)
+        if isinstance(message, Reports):
+            loop.call_later(AGAIN_AFTER, link.send, encode(message))
+        return self._send(message)
+
+    def _on_loss(self) -> None:
+        self._reporting.on_loss(asyncio.get_running_loop().time())
 
     def _send(self, message: Message) -> bool:
         """Send a message to the server; return whether it is on its way."""
@@ -264,6 +296,9 @@ class Client:
             return
         if isinstance(score, Score):
             self._counts["scored"] = max(self._counts["scored"], self._scored_before + score.scored)
+            self._reporting.on_score(score, asyncio.get_running_loop().time())
+            if self._link is not None and self._reporting.round_trip is not None:
+                self._link.on_round_trip(self._reporting.round_trip)
             self._views.on_score(score)
 
 

@@ -20,7 +20,7 @@ import contextlib
 import itertools
 import logging
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,7 +39,9 @@ from common.stopping import call_when_stopped
 from common.waiting import start, unless, wait_while
 from film.drawn import Film, FilmError, Footage
 from film.image_encoder import ImageEncoder
+from film.rungs import Rungs, Subscription
 from film.sources import SourceError, SourceFilm, camera_of
+from film.stepping import rungs
 from film.truth import read_truth
 from film.video_encoder import CODECS, DEFAULT_BITRATE, SharedEncoder
 from protocol.images import DEFAULT_QUALITY, PNG
@@ -60,6 +62,7 @@ logger = logging.getLogger(__name__)
 BALL = "ball"  # the source that is drawn
 DRAIN_TIMEOUT = 0.5  # s at the end for the reports of frames that are still on their way
 MAX_BEHIND = 0.5  # s by which a client's answers may be late before it gets no more; three frames at least
+NARROW_BEHIND = 0.25  # s, for one that is known to have a narrow connection
 PROBE_INTERVAL = 0.5  # s; then it gets one key frame in so many
 MAX_CLIENTS_TOLD = 1000  # clients of which the summary tells one by one, the last that have left; the totals are of all
 
@@ -70,9 +73,10 @@ class BallVideoTrack(MediaStreamTrack):
     Args:
         film: what to show.
         ledger: the client's.
-        encoder: where to get the frames encoded; None leaves that to aiortc.
+        encoders: where to get the frames encoded; None leaves that to aiortc.
         answered: is set whenever the client has answered for a frame.
         on_failure: called when there is no next frame; aiortc would log it, and go on without frames.
+        on_congested: called while latency grows.
     """
 
     kind = "video"
@@ -81,16 +85,17 @@ class BallVideoTrack(MediaStreamTrack):
         self,
         film: Footage,
         ledger: Ledger,
-        encoder: SharedEncoder | ImageEncoder | None,
+        encoders: Rungs | None,
         answered: asyncio.Event,
         on_failure: Callable[[Exception], None],
+        on_congested: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
+        self.encoded = Subscription(encoders) if encoders is not None else None
         self._film = film
         self._ledger = ledger
-        self._encoder = encoder
-        self._last = -1  # number of the frame that the client got last: the encoder's, or else the film's
-        self._max_behind = max(MAX_BEHIND, 3 / film.fps)
+        self._on_congested = on_congested
+        self._last = -1  # number of the film's frame that the client got last, where aiortc encodes
         self._answered = answered
         self._on_failure = on_failure
 
@@ -99,11 +104,23 @@ class BallVideoTrack(MediaStreamTrack):
 
         Its connection cannot take the rate, or there is none just now: whatever else it got would come late, or be
         lost, and asking for what was lost would fill the connection altogether. One frame now and then finds out
-        whether that is still so.
+        whether that is still so. A client that goes to another rung waits until its queue is empty, as well.
         """
-        if self._ledger.behind < self._max_behind:
-            return False
+        began, rule = self._film.clock(), self.encoded.rule if self.encoded is not None else None
+        if rule is not None and rule.congested:
+            self._on_congested()
+        stepped = rule is not None and rule.step(began)
+        if not stepped:
+            max_behind = NARROW_BEHIND if rule is not None and rule.rung else MAX_BEHIND
+            if self._ledger.behind < max(max_behind, 3 / self._film.fps):
+                return False
+            stepped = rule is not None and rule.on_behind(began)
         await wait_while(lambda: self._ledger.behind > 0, self._answered, PROBE_INTERVAL)
+        now = self._film.clock()
+        self._ledger.score.network["held_back_ms"] += round((now - began) * 1000)
+        if rule is not None and stepped:
+            self._ledger.score.network["rung_changes"] = rule.changes
+            rule.on_resumed(now)
         return True
 
     async def recv(self) -> "VideoFrame | Packet[Any]":
@@ -123,8 +140,10 @@ class BallVideoTrack(MediaStreamTrack):
     async def _next(self) -> "VideoFrame | Packet[Any]":
         media: VideoFrame | Packet[Any]
         anew = await self._catch_up()
-        if self._encoder is not None:
-            self._last, shot, data, _ = await self._encoder.next(self._last, anew)
+        if self.readyState != "live":
+            raise MediaStreamError
+        if self.encoded is not None:
+            _, shot, data, _ = await self.encoded.next(anew)
             media = Packet(data)
         else:
             shot = await self._film.next(after=self._last)
@@ -138,8 +157,14 @@ class BallVideoTrack(MediaStreamTrack):
 
     def on_picture_lost(self) -> None:
         """Get the client a key frame: it cannot decode what it gets."""
-        if self._encoder is not None:
-            self._encoder.ask_for_key_frame()
+        if self.encoded is not None:
+            self.encoded.ask_for_key_frame()
+
+    def stop(self) -> None:
+        """End the track. Does nothing the second time."""
+        super().stop()
+        if self.encoded is not None:
+            self.encoded.leave()
 
 
 class Session:
@@ -166,9 +191,14 @@ class Session:
             self._send,
             self._end,
             lambda frame: server.on_scored(self, frame),
+            self._on_settled,
         )
-        self._track = BallVideoTrack(server.film, self.ledger, server.encoder, self._account.answered, self._on_failure)
+        answered = self._account.answered
+        self._track = BallVideoTrack(
+            server.film, self.ledger, server.encoders, answered, self._on_failure, self._on_congested
+        )
         self._link = self._create_link(signaling, server.args)
+        self.ledger.score.network = self._link.traffic
 
     def _create_link(self, signaling: AcceptedSignaling, args: argparse.Namespace) -> Link:
         """Return what brings the track to the client."""
@@ -183,6 +213,27 @@ class Session:
 
     def _send(self, text: str) -> None:
         self._link.send(text)
+
+    def _on_congested(self) -> None:
+        self._link.on_congested()
+
+    def _on_settled(self, frame: Frame) -> None:
+        """Learn from an answer what the client's connection can take."""
+        place = self._track.encoded
+        if place is not None and frame.answered is not None:
+            place.rule.on_answer(frame.drawn, frame.answered)
+            self._account.narrow = place.rule.rung > 0
+
+    @property
+    def rung(self) -> int:
+        """Return the rung that the client is on; 0, the best, where there are none."""
+        return self._track.encoded.rule.rung if self._track.encoded is not None else 0
+
+    def summary(self) -> dict[str, Any]:
+        """Return its score, and what was done for it, as plain numbers."""
+        summary, place = self.ledger.score.summary(), self._track.encoded
+        summary["network"] |= {"rung": self.rung, "bitrate": place.bitrate if place is not None else None}
+        return summary
 
     def _end(self, why: str) -> None:
         self._why = self._why or why
@@ -244,8 +295,10 @@ class Server:
     def __init__(self, args: argparse.Namespace, film: Footage) -> None:
         self.args = args
         self.film = film
-        self.metrics = ServerMetrics(self._scores, lambda: len(self._sessions))
-        self.encoder = create_encoder(self.film, args, self.metrics.on_encoded)
+        self.metrics = ServerMetrics(
+            self._scores, lambda: len(self._sessions), lambda: Counter(session.rung for session in self._sessions)
+        )
+        self.encoders = create_encoders(self.film, args, self.metrics.on_encoded)
         self.stop = asyncio.Event()
         self.failure: str | None = None  # why the film is gone for everybody
         self._listening = self._printing_failed = False
@@ -280,8 +333,8 @@ class Server:
         for task in (printing, watching):
             task.cancel()
         await asyncio.wait([printing, watching])
-        if self.encoder is not None:
-            await self.encoder.close()
+        if self.encoders is not None:
+            await self.encoders.close()
         return self._close()
 
     def fail(self, why: str) -> None:
@@ -290,7 +343,7 @@ class Server:
         self.stop.set()
 
     def _is_ready(self) -> bool:
-        return self._listening and not self.stop.is_set() and not (self.encoder is not None and self.encoder.stalled)
+        return self._listening and not self.stop.is_set() and not (self.encoders is not None and self.encoders.stalled)
 
     def _on_printing_failed(self, error: Exception) -> None:
         self._printing_failed = True
@@ -325,7 +378,7 @@ class Server:
             return
         self._sessions.discard(session)
         self._ended.merge(session.ledger.score)
-        summary = {"peer": session.peer, "end": session.ledger.end, **self._facts(), **session.ledger.score.summary()}
+        summary = {"peer": session.peer, "end": session.ledger.end, **self._facts(), **session.summary()}
         self._clients.append(summary)
         self._left += 1
         self._terminal.summary(f"client {session.number} from {session.peer}: {session.ledger.end}", summary)
@@ -363,13 +416,13 @@ class Server:
         return 0 if good else 1
 
 
-def create_encoder(
-    film: Footage, args: argparse.Namespace, on_encoded: Callable[[float], None]
-) -> SharedEncoder | ImageEncoder | None:
+def create_encoders(film: Footage, args: argparse.Namespace, on_encoded: Callable[[float], None]) -> Rungs | None:
     """Return what encodes the film for all clients; None where aiortc does it for each."""
     if args.transport != "media":
-        return ImageEncoder(film, args.quality, on_encoded)
-    return SharedEncoder(film, args.codec, args.bitrate, on_encoded) if args.encoder == "shared" else None
+        return Rungs((0,), lambda _: ImageEncoder(film, args.quality, on_encoded))
+    if args.encoder != "shared":
+        return None
+    return Rungs(rungs(args.bitrate), lambda rate: SharedEncoder(film, args.codec, rate, on_encoded))
 
 
 # --- The command line ----------------------------------------------------------------------------

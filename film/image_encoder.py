@@ -38,7 +38,7 @@ class ImageEncoder:
     def ask_for_key_frame(self) -> None:
         """Do nothing: every image is one."""
 
-    async def next(self, after: int, anew: bool = False) -> Encoded:  # noqa: ARG002  # every image is a key frame
+    async def next(self, after: int, anew: bool = False, shown: int = -1) -> Encoded:  # noqa: ARG002  # all are key frames
         """Wait for the newest frame after the one with number `after`, encoded; -1 for any.
 
         Raises:

@@ -101,6 +101,7 @@ class SharedEncoder:
         self._encoding: asyncio.Task[None] | None = None
         self._key_wanted = True
         self._last_key = -float("inf")  # s of the film's clock
+        self._shown = -1  # number of the film's newest frame that somebody had from elsewhere
 
     @property
     def stalled(self) -> bool:
@@ -111,24 +112,26 @@ class SharedEncoder:
         """Make one of the next frames a key frame: the very next, unless there was one just now."""
         self._key_wanted = True
 
-    async def next(self, after: int, anew: bool = False) -> Encoded:
+    async def next(self, after: int, anew: bool = False, shown: int = -1) -> Encoded:
         """Wait for the first encoded frame that can be decoded by one who has frame number `after`.
 
         Args:
             after: number of the encoded frame that one has; -1 for none.
             anew: go on at a key frame, the newest frame that there is.
+            shown: number of the film's frame that one has, from wherever; what comes shows a later one.
 
         Raises:
             FilmError: there is none, and will be none.
         """
+        self._shown = max(self._shown, shown)
         with self._progress.waiting():
-            return await self._next(after, anew or after < 0)
+            return await self._next(after, anew or after < 0, shown)
 
-    async def _next(self, after: int, anew: bool) -> Encoded:
+    async def _next(self, after: int, anew: bool, shown: int) -> Encoded:
         while True:
             newest = self._kept[-1] if self._kept else None
             if anew:
-                if newest is not None and newest.key and newest.number > after:
+                if newest is not None and newest.key and newest.number > after and newest.shot.k > shown:
                     return newest
             else:
                 for encoded in self._kept:
@@ -145,7 +148,7 @@ class SharedEncoder:
         """Encode the next frame of the film that is due."""
         try:
             newest = self._kept[-1] if self._kept else None
-            shot = await self._film.next(after=self._k)
+            shot = await self._film.next(after=max(self._k, self._shown))
             self._k = shot.k
             key = self._key_wanted and shot.drawn - self._last_key >= KEY_FRAME_INTERVAL
             if key:

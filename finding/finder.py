@@ -8,7 +8,8 @@
   through the Queue's pipe, a frame of 640x480 takes 1 ms more each way, one of 1920x1080 seven.
 - process_a waits for `taken` before it stores the next coordinate, so none is overwritten unread; x, y and the
   pts that they belong to change together under the lock that the three Values share.
-- While process_a is busy the newest frame waits, one only; the one that it replaces is skipped, and told.
+- While process_a is busy frames wait, as many as can be found before the next one is due (see backlog.py); what is
+  passed over is told.
 - Nothing polls: the pipe, and the process's sentinel, wake the event loop. A process_a that says nothing for too
   long is killed (common/processes.py), and like one that died started again.
 - process_a imports neither aiortc nor av. As its start method is spawn, it imports the main program's file
@@ -23,6 +24,7 @@ from multiprocessing.queues import Queue
 
 from ball_track import Image, Point
 from common.processes import FAILED_STARTS, Child, ChildState, SharedImage, context, share
+from finding.backlog import Backlog
 from finding.own import UNUSABLE
 from finding.process_a import process_a
 
@@ -82,7 +84,8 @@ class Finder:
         self._shared: _Shared | None = None
         self._image: SharedImage | None = None
         self._current: int | None = None  # pts of the frame that process_a has
-        self._waiting: tuple[int, Sequence[Image]] | None = None  # the newest frame after that
+        self._fed = 0.0  # s, when process_a got it
+        self._backlog: Backlog[Sequence[Image]] = Backlog()
         self._first_ready = self._loop.create_future()
 
     async def __aenter__(self) -> "Finder":
@@ -120,23 +123,26 @@ class Finder:
         return self._child.state in {ChildState.IDLE, ChildState.BUSY}
 
     def offer(self, pts: int, seen: Sequence[Image]) -> None:
-        """Hand over a frame. The newest wins: one that has waited for process_a until now is skipped.
+        """Hand over a frame. Those before it are skipped that cannot be found any more before the next one is due.
 
         Args:
             pts: the frame's name, in ticks.
             seen: its Y, U and V planes, (H, W), (H / 2, W / 2) and (H / 2, W / 2) uint8. They must stay
                 as they are until the frame is found or skipped.
         """
-        if self._waiting is not None:
-            self.on_skipped(self._waiting[0])
-        self._waiting = (pts, seen)
+        for skipped in self._backlog.add(pts, seen, busy=self._current is not None):
+            self.on_skipped(skipped)
         self._feed()
 
     def _feed(self) -> None:
-        if self._child.state is not ChildState.IDLE or self._waiting is None:
+        if self._child.state is not ChildState.IDLE:
+            return
+        waiting = self._backlog.pop()
+        if waiting is None:
             return
         assert self._shared is not None
-        (pts, seen), self._waiting = self._waiting, None
+        pts, seen = waiting
+        self._fed = self._loop.time()
         image, self._image = self._image, None
         try:
             self._image = share(seen, image)
@@ -169,6 +175,7 @@ class Finder:
                 pts, point = shared.pts.value, Point(shared.x.value, shared.y.value)
             shared.taken.release()
             self._current = None
+            self._backlog.on_found(self._loop.time() - self._fed)
             self.on_found(pts, None if math.isnan(point.x) else point)
         self._feed()
 
@@ -187,6 +194,7 @@ class Finder:
         if not self._child.restart():
             self._fail(f"process_a: {how}, {FAILED_STARTS} times before it was ready")
             return
+        self._backlog.on_restart()
         self.on_restart()
         if self._current is not None:
             self.on_skipped(self._current)
@@ -214,7 +222,7 @@ class Finder:
         image, self._image = self._image, None
         if image is not None:
             image.close()
-        self._waiting = None
+        self._backlog.clear()
         if not self.failed.cancel() and not self.failed.cancelled():
             self.failed.exception()  # seen
 

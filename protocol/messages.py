@@ -7,6 +7,9 @@ that it received; the server finds out which frame that is (see matching.py).
     coordinates    client   {"type": "found", "pts": ticks, "x": px, "y": px}   the ball is there
                             {"type": "missed", "pts": ticks}                    looked at, no ball in it
                             {"type": "skipped", "pts": ticks}                   passed over to stay current
+                            {"type": "reports", "reports": [["found", ticks, px, px], ["missed", ticks], ...]}
+                                                                                the newest of these three, and the
+                                                                                last few before it once more
                             {"type": "restarted"}                               process_a died and is back
                             {"type": "quiet"}                                   nobody looks at the scores
                     {"type": "ready"}                                   the channel is open: film
@@ -24,7 +27,8 @@ from typing import Any, NamedTuple
 COORDINATES = "coordinates"  # label of the client's channel
 COORDINATES_ID = 64  # of the stream that the server offers for it; far above those that channels opened by DCEP get
 SCORES = "scores"  # label of the channel that the server opens
-MAX_LENGTH = 512  # characters; the longest honest message has about 120
+MAX_LENGTH = 1024  # characters; an honest report has about 120, and 60 among several
+MAX_REPORTS = 8  # in one message
 MAX_PIXELS = 65536.0  # a coordinate beyond it is nonsense
 MAX_TICKS = 2**63
 
@@ -53,6 +57,12 @@ class Skipped(NamedTuple):
     pts: int
 
 
+class Reports(NamedTuple):
+    """Several reports at once, the newest last: those that were said before may have been lost."""
+
+    reports: tuple[Found | Missed | Skipped, ...]
+
+
 class Restarted(NamedTuple):
     """process_a died and was started again."""
 
@@ -78,17 +88,19 @@ class Score(NamedTuple):
     lost: int
 
 
-Message = Found | Missed | Skipped | Restarted | Quiet | Ready | Score
+Message = Found | Missed | Skipped | Reports | Restarted | Quiet | Ready | Score
 KINDS: dict[str, type[Message]] = {
     "found": Found,
     "missed": Missed,
     "skipped": Skipped,
+    "reports": Reports,
     "restarted": Restarted,
     "quiet": Quiet,
     "ready": Ready,
     "score": Score,
 }
 NAMES = {kind: name for name, kind in KINDS.items()}
+REPORTS = (Found, Missed, Skipped)  # what may be among several
 
 
 def encode(message: Message) -> str:
@@ -96,7 +108,12 @@ def encode(message: Message) -> str:
 
     >>> encode(Missed(3000))
     '{"type": "missed", "pts": 3000}'
+    >>> encode(Reports((Missed(3000), Found(6000, 1.0, 2.5))))
+    '{"type": "reports", "reports": [["missed",3000],["found",6000,1.0,2.5]]}'
     """
+    if isinstance(message, Reports):
+        several = json.dumps([[NAMES[type(each)], *each] for each in message.reports], separators=(",", ":"))
+        return f'{{"type": "reports", "reports": {several}}}'
     return json.dumps({"type": NAMES[type(message)], **message._asdict()})
 
 
@@ -125,8 +142,35 @@ def parse(data: object) -> Message:
         raise MessageError("unknown type")
     if fields.keys() != set(kind._fields):
         raise MessageError("wrong fields")
+    if kind is Reports:
+        return Reports(_several(fields["reports"]))
     values: dict[str, Any] = {field: _checked(field, value) for field, value in fields.items()}
     return kind(**values)
+
+
+def _several(reports: object) -> tuple[Found | Missed | Skipped, ...]:
+    """Return the reports of a message that has several.
+
+    Raises:
+        MessageError: they are none, or too many.
+    """
+    if not isinstance(reports, list) or not 1 <= len(reports) <= MAX_REPORTS:
+        raise MessageError(f"not 1 to {MAX_REPORTS} reports")
+    return tuple(_report(each) for each in reports)
+
+
+def _report(listed: object) -> Found | Missed | Skipped:
+    """Return the report that a list of its name and its values is.
+
+    Raises:
+        MessageError: it is none.
+    """
+    name, values = (listed[0], listed[1:]) if isinstance(listed, list) and listed else (None, [])
+    kind = next((each for each in REPORTS if NAMES[each] == name), None)
+    if kind is None or len(values) != len(kind._fields):
+        raise MessageError("not a report")
+    checked: dict[str, Any] = {field: _checked(field, value) for field, value in zip(kind._fields, values, strict=True)}
+    return kind(**checked)
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -12,6 +12,7 @@ logger = logging.getLogger(__name__)
 
 MAX_ASTRAY_S = 30.0  # s for which a client's reports may fit no frame, one like the other
 QUIET_INTERVAL = 1.0  # s between two scores for a client at which nobody looks at them
+NARROW_INTERVAL = 0.25  # s, for one whose connection takes little: 30 scores a second are 50 kbit/s
 
 
 class Account:
@@ -25,6 +26,7 @@ class Account:
         send: sends the client a message.
         expel: ends its session, for the reason that it gets.
         on_scored: called with each frame that is scored.
+        on_settled: called with each frame that gets its state by a report.
     """
 
     def __init__(
@@ -36,11 +38,14 @@ class Account:
         send: Callable[[str], None],
         expel: Callable[[str], None],
         on_scored: Callable[[Frame], None],
+        on_settled: Callable[[Frame], None] = lambda _: None,
     ) -> None:
         self.ledger = ledger
         self.answered = asyncio.Event()  # set at every report
+        self.narrow = False  # whether the client's connection takes little
         self._name = name
-        self._clock, self._send, self._expel, self._on_scored = clock, send, expel, on_scored
+        self._clock, self._send, self._expel = clock, send, expel
+        self._on_scored, self._on_settled = on_scored, on_settled
         self._allowance = Allowance(fps)
         self._astray: float | None = None  # s of the clock: since when its reports fit no frame; None: they do
         self._warned = False  # of that
@@ -68,10 +73,11 @@ class Account:
             return
         self._watch_strays(now)
         for frame in settled:
+            self._on_settled(frame)
             if frame.state is State.SCORED:
                 self._untold = frame
                 if now >= self._next_score:
-                    self._next_score = now + self._score_interval
+                    self._next_score = now + max(self._score_interval, NARROW_INTERVAL if self.narrow else 0)
                     self.tell()
                 self._on_scored(frame)
         self.answered.set()

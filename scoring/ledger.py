@@ -21,7 +21,7 @@ This module knows no clock, no file and no network: times are handed in, in seco
 """
 
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -30,9 +30,10 @@ from typing import Any
 from ball_track import Point, Walls
 from common.prediction import Predictor
 from protocol.matching import MODULUS, Matcher
-from protocol.messages import Found, Message, Missed, Restarted, Skipped
+from protocol.messages import MAX_REPORTS, Found, Message, Missed, Reports, Restarted, Skipped
 from scoring.distribution import Distribution
 
+MAX_HEARD = 8 * MAX_REPORTS  # reports that are known again when they are said again
 DEADLINE_S = 10.0  # a frame that nothing was said of for so long is lost
 
 FIGURES = ("error_px", "latency_ms", "live_error_px", "predicted_error_px", "predicted_walls_error_px")
@@ -56,7 +57,8 @@ class Frame:
 
     k: its number; pts: ticks of 1 / 90000 s; drawn: s; truth: the ball's centre, px, None where it is unknown:
     then a coordinate has a latency and no error; reported: the pts that the client calls it by, ticks; found:
-    where the client found the ball, px; captured: s, the moment that it shows, `drawn` if None.
+    where the client found the ball, px; captured: s, the moment that it shows, `drawn` if None; answered: s,
+    when its report came.
     """
 
     k: int
@@ -72,6 +74,7 @@ class Frame:
     predicted_error_px: float | None = None
     predicted_walls_error_px: float | None = None
     captured: float | None = None
+    answered: float | None = None
 
 
 class Score:
@@ -81,12 +84,16 @@ class Score:
     `unmatched`, those for a frame that has its state already `repeated`; messages that were none are
     `rejected`; `restarts` counts the deaths of process_a. Frames of the film between two that were sent, which were
     not, are `late`: the server, or the client's connection, did not get to them.
+    network: what was done to get the film through, by the names of NETWORK.
     """
 
     COUNTS = ("sent", State.SCORED, State.MISSED, State.SKIPPED, State.LOST, "unmatched")
 
+    NETWORK = ("rung_changes", "resent_asked", "resent_unasked", "bytes_sent", "held_back_ms")
+
     def __init__(self) -> None:
         self.frames: Counter[str] = Counter()
+        self.network: Counter[str] = Counter()
         self.rejected = 0
         self.repeated = 0
         self.restarts = 0
@@ -102,6 +109,7 @@ class Score:
     def merge(self, other: "Score") -> None:
         """Add another client's counts and figures to these."""
         self.frames.update(other.frames)
+        self.network.update(other.network)
         self.rejected += other.rejected
         self.repeated += other.repeated
         self.restarts += other.restarts
@@ -127,6 +135,10 @@ class Score:
             "repeated": self.repeated,
             "restarts": self.restarts,
             "late": self.late,
+            "network": {
+                **{name: self.network[name] for name in self.NETWORK},
+                "kbit_s": self.network["bytes_sent"] * 8 / 1000 / seconds if seconds else 0.0,
+            },
         }
 
 
@@ -156,6 +168,7 @@ class Ledger:
         self._folded = Predictor(walls) if walls is not None else None
         self._frames: dict[int, Frame] = {}  # by pts modulo 2^32, oldest first
         self._matcher: Matcher[Report, Frame] = Matcher()
+        self._heard: deque[int] = deque(maxlen=MAX_HEARD)  # pts of the newest reports, ticks
         self._last_k: int | None = None  # number of the newest frame
         self._last_but_one = -math.inf  # s: when the frame before the newest was drawn
         self._answered = math.inf  # s: when the newest frame was drawn that has got its state by a report
@@ -208,7 +221,15 @@ class Ledger:
             ValueError: it is no message of a client's.
         """
         if isinstance(message, Found | Missed | Skipped):
-            return self._settle(self._matcher.match(message.pts, (message, now), self._frames))
+            return self._take(message, now)
+        if isinstance(message, Reports):
+            settled = []
+            for report in message.reports:
+                if report.pts in self._heard:  # said again in case it was lost: that makes it no truer
+                    self.score.repeated += 1
+                else:
+                    settled += self._take(report, now)
+            return settled
         if isinstance(message, Restarted):
             self.score.restarts += 1
             return []
@@ -231,6 +252,11 @@ class Ledger:
         self._frames.clear()
         self.end = end
 
+    def _take(self, report: Found | Missed | Skipped, now: float) -> list[Frame]:
+        """Enter one report; return the frames that got their state by it."""
+        self._heard.append(report.pts)
+        return self._settle(self._matcher.match(report.pts, (report, now), self._frames))
+
     def _settle(self, reports: Iterable[tuple[Report, Frame | None]]) -> list[Frame]:
         """Enter reports of which it is known what they speak of; return the frames that got their state by it."""
         settled = []
@@ -246,7 +272,7 @@ class Ledger:
 
     def _account(self, frame: Frame, message: Found | Missed | Skipped, now: float) -> None:
         """Give a frame its state, and its figures where it has any."""
-        frame.reported = message.pts
+        frame.reported, frame.answered = message.pts, now
         self._answered = max(self._answered, frame.drawn) if math.isfinite(self._answered) else frame.drawn
         self._quickest = min(self._quickest, now - frame.drawn)
         match message:

@@ -10,7 +10,7 @@ cannot. No label names a client: whoever dials in a loop would make the server's
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Histogram, Metric, ProcessCollector
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
@@ -34,11 +34,18 @@ class ServerMetrics(Collector):
     Args:
         scores: returns one score for each client that is connected, and those of all that have left.
         clients: returns how many are connected.
+        rungs: returns how many of them are on each rung, 0 is the best.
     """
 
-    def __init__(self, scores: Callable[[], Iterable[Score]], clients: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        scores: Callable[[], Iterable[Score]],
+        clients: Callable[[], int],
+        rungs: Callable[[], Mapping[int, int]] = dict,
+    ) -> None:
         self._scores = scores
         self._clients = clients
+        self._rungs = rungs
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
@@ -82,9 +89,11 @@ class ServerMetrics(Collector):
     def collect(self) -> Iterable[Metric]:
         """Return the counts as of now."""
         frames: Counter[str] = Counter()
+        network: Counter[str] = Counter()
         rejected = repeated = restarts = late = 0
         for score in self._scores():
             frames.update(score.frames)
+            network.update(score.network)
             rejected += score.rejected
             repeated += score.repeated
             restarts += score.restarts
@@ -100,3 +109,17 @@ class ServerMetrics(Collector):
         yield CounterMetricFamily("ball_reports_repeated", "Reports for a frame that had its state", repeated)
         yield CounterMetricFamily("ball_messages_rejected", "Messages that were none", rejected)
         yield CounterMetricFamily("ball_process_a_restarts", "Deaths of process_a that clients told of", restarts)
+        yield from self._collect_network(network)
+
+    def _collect_network(self, network: Mapping[str, int]) -> Iterable[Metric]:
+        """Return what was done to get the film through."""
+        on_rung = GaugeMetricFamily("ball_clients_on_rung", "Clients, by bit rate; 0 is the best", labels=["rung"])
+        for rung, clients in sorted(self._rungs().items()):
+            on_rung.add_metric([str(rung)], clients)
+        yield on_rung
+        yield CounterMetricFamily("ball_rung_changes", "Changes of a client's bit rate", network["rung_changes"])
+        resent = CounterMetricFamily("ball_packets_resent", "Packets of the film sent again", labels=["asked"])
+        resent.add_metric(["yes"], network["resent_asked"])
+        resent.add_metric(["no"], network["resent_unasked"])
+        yield resent
+        yield CounterMetricFamily("ball_film_bytes_sent", "Bytes of the film sent, as RTP", network["bytes_sent"])

@@ -194,6 +194,6 @@ def test_with_channel_names_the_stream_in_the_section_of_the_channels():
     """The line goes where RFC 8864 wants it, wherever that section is, and nothing else changes."""
     for after in ("", "m=video 9 UDP/TLS/RTP/SAVPF 96\r\n"):
         told = webrtc.with_channel(RTCSessionDescription(SCTP_ONLY + after, "offer"), COORDINATES_ID)
-        assert told.sdp == f'{SCTP_ONLY}a=dcmap:64 label="coordinates";ordered=false\r\n{after}'
+        assert told.sdp == f'{SCTP_ONLY}a=dcmap:64 label="coordinates";ordered=false;max-retr=0\r\n{after}'
         assert webrtc.offered_channel(told) == COORDINATES_ID
     assert webrtc.with_channel(RTCSessionDescription("v=0\r\n", "offer"), 1).sdp == "v=0\r\n"

@@ -232,3 +232,61 @@ def test_nack_generator_forgets_what_was_given_up() -> None:
         buffer.nack.add(each)
         take(buffer, each)
     assert not buffer.nack.missing
+
+
+@pytest.mark.parametrize("round_trip", [0.02, 0.1, 0.2])
+def test_nack_generator_asks_once_a_round_trip(round_trip: float) -> None:
+    """Once it is known how long the answer takes, a packet is asked for as often as an answer can come."""
+    clock = Clock()
+    nack = PersistentNackGenerator(clock)
+    nack.on_round_trip(round_trip)
+    packets = [frame[0] for frame in stream([1] * 2000, 65000)]
+    asked = []
+    for each in (packets[0], *packets[2:130]):
+        clock.now += 0.005
+        if nack.add(each):
+            asked.append(clock.now)
+    pauses = np.diff(asked)
+    assert pauses.min() >= round_trip
+    assert pauses.max() <= 1.25 * round_trip + 0.011
+
+
+@pytest.mark.parametrize("round_trip", [0, 1e-9, 60.0])
+def test_nack_generator_believes_no_absurd_round_trip(round_trip: float) -> None:
+    """Neither does it flood the sender, nor does it give up asking."""
+    clock = Clock()
+    nack = PersistentNackGenerator(clock)
+    nack.on_round_trip(round_trip)
+    packets = [frame[0] for frame in stream([1] * 120, 1)]
+    asked = 0
+    for each in (packets[0], *packets[2:102]):
+        clock.now += 0.004
+        asked += nack.add(each)
+    assert 2 <= asked <= 42
+
+
+def count_signs(packets: list[RtpPacket], pause: float = 0.033) -> int:
+    """Return how many signs of loss are seen in packets that arrive one after the other."""
+    clock, signs = Clock(), []
+    nack = PersistentNackGenerator(clock)
+    nack.on_loss = lambda: signs.append(clock.now)
+    for each in packets:
+        clock.now += pause
+        nack.add(each)
+    return len(signs)
+
+
+def test_missing_packet_is_a_sign_of_loss_and_an_overtaken_one_is_none() -> None:
+    """What stays away for longer than a detour was lost; what comes a moment later was not."""
+    packets = [frame[0] for frame in stream([1] * 50, 65530)]
+    assert count_signs(packets) == 0
+    assert count_signs([*packets[:9], *packets[10:]]) > 0
+    assert count_signs([*packets[:9], packets[10], packets[9], *packets[11:]], pause=0.01) == 0
+
+
+def test_unasked_copies_are_a_sign_of_loss_and_asked_ones_are_none() -> None:
+    """The server sends copies where it knows of loss; what was asked for in vain says nothing."""
+    packets = [frame[0] for frame in stream([1] * 50, 65530)]
+    assert count_signs([each for packet in packets for each in (packet, packet)]) == 50
+    overtaken = [*packets[:9], packets[10], packets[9], packets[11], packets[9], *packets[12:]]
+    assert count_signs(overtaken, pause=0.01) == 0

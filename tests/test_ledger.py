@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ball_track import Point, Scene
 from protocol.matching import CONFIRMING, MAX_HELD, MODULUS, stamp
-from protocol.messages import Found, Message, Missed, Restarted, Skipped
+from protocol.messages import Found, Message, Missed, Reports, Restarted, Skipped
 from protocol.messages import Score as ScoreMessage
 from scoring.distribution import Distribution
 from scoring.ledger import DEADLINE_S, Frame, Ledger, Score, State, total
@@ -462,3 +462,30 @@ def test_merge_leaves_the_other_one_as_it_was() -> None:
     ours.merge(other)
     assert other.summary() == before
     assert ours.frames["sent"] == 22
+
+
+def test_report_that_is_said_again_counts_once():
+    """Messages of several reports settle each frame once, whichever of them are lost, and in whatever order."""
+    for lost in range(8):
+        ledger = Ledger(lambda _: None)
+        for k in range(60):
+            ledger.sent(new_frame(k))
+        settled = []
+        for k in range(7, 60):
+            reports = tuple(Missed(stamp(each, FPS)) for each in range(k - 7, k + 1))
+            if k % 8 != lost:
+                settled += ledger.report(Reports(reports), k / FPS)
+        assert len({each.k for each in settled}) == len(settled)
+        assert len(settled) >= 58
+        assert ledger.score.frames["missed"] == len(settled)
+        assert ledger.score.frames["unmatched"] == 0
+        assert ledger.score.repeated > 300
+
+
+def test_report_that_is_said_again_makes_nothing_truer():
+    """Which frames are meant is not decided sooner because the same few reports come again and again."""
+    ledger = Ledger(lambda _: None)
+    for k in range(60):
+        ledger.sent(new_frame(k))
+    for _ in range(50):
+        assert ledger.report(Reports((Missed(stamp(1, FPS)), Missed(stamp(2, FPS)))), 2.0) == []

@@ -11,6 +11,7 @@ from protocol.messages import (
     KINDS,
     MAX_LENGTH,
     MAX_PIXELS,
+    MAX_REPORTS,
     MAX_TICKS,
     NAMES,
     Found,
@@ -18,6 +19,7 @@ from protocol.messages import (
     MessageError,
     Missed,
     Quiet,
+    Reports,
     Restarted,
     Score,
     Skipped,
@@ -29,10 +31,12 @@ ticks = st.integers(-MAX_TICKS, MAX_TICKS - 1)
 counts = st.integers(0, MAX_TICKS - 1)
 pixels = st.floats(-MAX_PIXELS, MAX_PIXELS)
 finite = st.floats(allow_nan=False, allow_infinity=False)
+reports: st.SearchStrategy[Found | Missed | Skipped] = st.one_of(
+    st.builds(Found, ticks, pixels, pixels), st.builds(Missed, ticks), st.builds(Skipped, ticks)
+)
+several = st.builds(Reports, st.lists(reports, min_size=1, max_size=MAX_REPORTS).map(tuple))
 messages: st.SearchStrategy[Message] = st.one_of(
-    st.builds(Found, ticks, pixels, pixels),
-    st.builds(Missed, ticks),
-    st.builds(Skipped, ticks),
+    reports,
     st.just(Restarted()),
     st.just(Quiet()),
     st.builds(Score, ticks, finite | st.none(), finite, counts, counts),
@@ -44,7 +48,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@given(messages)
+@given(messages | several)
 def test_parse_returns_what_was_encoded(message: Message) -> None:
     """Whatever can be said comes out of `parse` as it went into `encode`, of the same type."""
     heard = parse(encode(message))
@@ -60,10 +64,57 @@ def test_encode_writes_a_flat_object_of_the_named_fields(message: Message) -> No
     assert len(encode(message)) <= MAX_LENGTH
 
 
+@given(several)
+def test_encode_writes_several_reports_as_a_list(message: Reports) -> None:
+    """Each is its name and its values; the longest that can be said fits into one message."""
+    said = json.loads(encode(message))
+    assert said == {
+        "type": "reports",
+        "reports": [[type(report).__name__.lower(), *report] for report in message.reports],
+    }
+    assert len(encode(message)) <= MAX_LENGTH
+
+
+@pytest.mark.parametrize(
+    "reports",
+    [
+        "[]",
+        "{}",
+        "null",
+        "1",
+        '"found"',
+        '["missed", 1]',
+        "[[]]",
+        "[null]",
+        "[{}]",
+        '[["missed"]]',
+        '[["missed", 1, 2]]',
+        '[["missed", "1"]]',
+        '[["missed", 1.0]]',
+        '[["missed", [1]]]',
+        '[["found", 1, 2]]',
+        '[["found", 1, 2, NaN]]',
+        '[["found", 1, 2, 65537]]',
+        '[["Missed", 1]]',
+        '[[["missed"], 1]]',
+        '[["restarted"]]',
+        '[["quiet"]]',
+        '[["score", 1, 0, 0, 0, 0]]',
+        '[["reports", [["missed", 1]]]]',
+        '[["missed", 1], ["found", 1]]',
+        "[" + ",".join(['["missed",1]'] * (MAX_REPORTS + 1)) + "]",
+    ],
+)
+def test_parse_refuses_reports_of_which_one_is_none(reports: str) -> None:
+    """One bad report, none at all, or one too many, and nothing of the message counts."""
+    with pytest.raises(MessageError):
+        parse(f'{{"type": "reports", "reports": {reports}}}')
+
+
 def test_kinds_and_names_are_each_other_turned_round() -> None:
     """Each kind of message has exactly one name."""
     assert {name: kind for kind, name in NAMES.items()} == KINDS
-    assert set(KINDS) == {"found", "missed", "skipped", "restarted", "quiet", "ready", "score"}
+    assert set(KINDS) == {"found", "missed", "skipped", "reports", "restarted", "quiet", "ready", "score"}
 
 
 @given(st.text() | st.binary() | st.none() | st.integers() | st.lists(st.text()))
@@ -80,7 +131,7 @@ def test_parse_takes_no_other_json(value: Any) -> None:
         parse(json.dumps(value))
 
 
-@given(st.sampled_from(sorted(KINDS)), st.data())
+@given(st.sampled_from(sorted(KINDS.keys() - {"reports"})), st.data())
 def test_parse_checks_every_field(name: str, data: st.DataObject) -> None:
     """A message is refused if one of its fields is anything but a number in range."""
     good = {"pts": 1, "x": 2.0, "y": 3.0, "error_px": 0.1, "latency_ms": 5.0, "scored": 7, "lost": 0}

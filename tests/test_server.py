@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from ball_track import Point, Scene
 from common.sessions import End
 from film import video_encoder
 from film.drawn import Film
+from film.rungs import Rungs
 from film.video_encoder import SharedEncoder
 from protocol.matching import stamp
 from protocol.messages import Found, Message, Missed, Quiet, Score, encode, parse
@@ -40,9 +42,9 @@ async def test_track_sends_less_to_who_does_not_answer() -> None:
     """Half a second without answers, and a client gets a key frame now and then; when it answers, it gets all again."""
     reel = Reel(Scene(64, 64, radius=10, speed=100))
     ledger = Ledger(reel.where)
-    shared = SharedEncoder(reel, "vp8", 500_000)
+    encoders = Rungs((500_000,), lambda bitrate: SharedEncoder(reel, "vp8", bitrate))
     answered = asyncio.Event()
-    track = BallVideoTrack(reel, ledger, shared, answered, lambda _: None)
+    track = BallVideoTrack(reel, ledger, encoders, answered, lambda _: None)
 
     async def get(answer: bool) -> bool:
         """Get one frame; return whether it is a key frame."""
@@ -63,7 +65,7 @@ async def test_track_sends_less_to_who_does_not_answer() -> None:
     assert time.monotonic() - began >= 2 * PROBE_INTERVAL
     assert [await get(answer=True) for _ in range(10)] == [False] * 10
     track.stop()
-    await shared.close()
+    await encoders.close()
     frames = ledger.score.frames
     assert frames["sent"] == 30 + 18 + 2 + 10
     assert frames["missed"] == 30 + 1 + 10
@@ -75,6 +77,7 @@ class Wire:
     def __init__(self, _signaling: object, on_message: Callable[[object], None], *_: object) -> None:
         self.on_message = on_message
         self.said: list[Message] = []
+        self.traffic: Counter[str] = Counter()
 
     def send(self, text: str) -> None:
         """Keep what the server says."""
@@ -415,6 +418,7 @@ async def test_server_remembers_the_last_clients_and_counts_all(
         ledger.sent(Frame(0, stamp(0, 30), 0.0, Point(1, 1)))
         ledger.close("bye")
         session: Any = type("Left", (), {"number": number, "peer": f"peer {number}", "ledger": ledger})()
+        session.summary = ledger.score.summary
         serving.on_joined(session)
         serving.on_left(session)
     assert serving._close() == 0

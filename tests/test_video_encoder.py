@@ -198,6 +198,21 @@ async def test_next_may_be_cancelled_without_the_others() -> None:
     await shared.close()
 
 
+async def test_next_shows_a_later_frame_than_one_has_from_elsewhere(codec: str) -> None:
+    """Who comes from another encoder gets a key frame, and of a frame of the film that it has not had."""
+    film = Film(SCENE)
+    one, other = (SharedEncoder(film, codec, bitrate) for bitrate in (DEFAULT_BITRATE, 100_000))
+    had = await collect(one, 5)
+    async with asyncio.timeout(DEADLINE):
+        first = await other.next(-1, shown=had[-1].shot.k)
+        second = await other.next(first.number)
+        back = await one.next(-1, shown=second.shot.k)
+    assert [each.key for each in (first, second, back)] == [True, False, True]
+    assert had[-1].shot.k < first.shot.k < second.shot.k < back.shot.k
+    await one.close()
+    await other.close()
+
+
 async def test_close_ends_the_encode_that_is_under_way() -> None:
     """Closed in the middle, and twice, it waits for nobody and leaves no thread behind."""
     slow = Film(Scene(64, 64, fps=1, radius=10, speed=10))

@@ -21,6 +21,7 @@ import functools
 import inspect
 import ipaddress
 import logging
+import struct
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -48,6 +49,7 @@ logger = logging.getLogger(__name__)
 
 TELL_INTERVAL = 10.0  # s between two log lines of one kind about what was dropped
 CLOSE_TIMEOUT = 1.0  # s
+RTP_HEADER = struct.Struct("!2xH4xL")  # sequence number and SSRC (RFC 3550, section 5.1)
 MAX_JITTER = 2**32 - 1  # RFC 3550, section 6.4.1: 32 bits
 
 dropped: Counter[str] = Counter()  # what peers and strangers sent that is of no use, by kind
@@ -323,6 +325,41 @@ def on_picture_lost(sender: RTCRtpSender, tell: Callable[[], None]) -> bool:
 
     sender._send_keyframe = tell_both  # type: ignore[method-assign]  # on this one only
     return True
+
+
+def tap_sender(
+    sender: RTCRtpSender, on_sent: Callable[[int, int], None], on_resent: Callable[[int], None]
+) -> Callable[[int], Awaitable[None]] | None:
+    """Watch what a sender sends, and get what sends a packet again; its transport may not change any more.
+
+    Args:
+        on_sent: called with the sequence number and the size (bytes) of each packet that is sent for the first time.
+        on_resent: called with the size (bytes) of each one that is sent again, be it asked for by the peer or not.
+
+    Returns:
+        What sends the packet of a number once more, as RTX (RFC 4588), if it was sent not long ago and the peer knows
+        RTX. None where this aiortc is not built as expected.
+    """
+    payload_type = f"_{RTCRtpSender.__name__}__rtx_payload_type"  # of the peer's answer; None: it knows no RTX
+    send_rtp = getattr(sender.transport, "_send_rtp", None)
+    if send_rtp is None or not all(hasattr(sender, f) for f in ("_ssrc", "_rtx_ssrc", "_retransmit", payload_type)):
+        _unexpected("RTCRtpSender")
+        return None
+
+    async def on_rtp(data: bytes) -> None:
+        number, whose = RTP_HEADER.unpack_from(data.ljust(RTP_HEADER.size))
+        if whose == sender._ssrc:
+            on_sent(number, len(data))
+        elif whose == sender._rtx_ssrc:
+            on_resent(len(data))
+        await send_rtp(data)
+
+    async def send_again(number: int) -> None:
+        if getattr(sender, payload_type) is not None:
+            await sender._retransmit(number)
+
+    sender.transport._send_rtp = on_rtp  # type: ignore[method-assign]  # of this one only
+    return send_again
 
 
 def last_heard(pc: RTCPeerConnection) -> float:

@@ -12,15 +12,20 @@ Three more things are needed so that a loss costs a moment and not the session:
 """
 
 import time
+from collections import deque
 from collections.abc import Callable
 
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 from aiortc.rtcrtpreceiver import NackGenerator
-from aiortc.rtp import RtpPacket
+from aiortc.rtp import RTP_HISTORY_SIZE, RtpPacket
+from aiortc.utils import uint16_gt
 
 SEQUENCE_NUMBERS = 65536  # RTP's are 16 bits long
 PATIENCE = 0.4  # s that a gap may last before it is given up: three round trips of a slow network
-NACK_INTERVAL = 0.1  # s between two requests for the same packet
+NACK_INTERVAL = 0.1  # s between two requests for the same packet, while the round trip is not known
+NACK_INTERVAL_MIN, NACK_INTERVAL_MAX = 0.01, 0.3  # s
+ROUND_TRIPS = 1.25  # from one request to the next: the answer takes one, and the sender a moment
+DETOUR = 0.03  # s by which a packet may be overtaken without being lost
 PLI_INTERVAL = 0.2  # s between two requests for a key frame
 
 
@@ -151,20 +156,49 @@ class MarkerJitterBuffer(JitterBuffer):
 class PersistentNackGenerator(NackGenerator):
     """Asks for what is missing again and again: a request, or what it asks for, can be lost as well.
 
+    It also tells of loss: a packet is missing for longer than a detour takes, or one comes twice unasked, which a
+    sender does that knows of loss.
+
     Args:
         clock: returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
+        self.on_loss: Callable[[], None] = lambda: None
         self._clock = clock
         self._asked = clock()
+        self._interval = NACK_INTERVAL
+        self._missing_since: float | None = None
+        self._asked_for: deque[int] = deque(maxlen=RTP_HISTORY_SIZE)  # what is sent again may come twice
+
+    def on_round_trip(self, seconds: float) -> None:
+        """Take note of how long it takes to the sender and back: to ask twice within that time is in vain."""
+        self._interval = min(max(ROUND_TRIPS * seconds, NACK_INTERVAL_MIN), NACK_INTERVAL_MAX)
 
     def add(self, packet: RtpPacket) -> bool:
         """Take note of a packet; return whether it is time to ask for those in `missing`."""
+        number, now = packet.sequence_number, self._clock()
+        if self._is_copy(number):
+            self.on_loss()
+        before = self.max_seq
         missed = super().add(packet)
-        now = self._clock()
-        if missed or (self.missing and now - self._asked > NACK_INTERVAL):
+        if missed and before is not None:
+            self._asked_for.extend(number for number in self.missing if uint16_gt(number, before))
+        if not self.missing:
+            self._missing_since = None
+        elif self._missing_since is None:
+            self._missing_since = now
+        elif now - self._missing_since > DETOUR:
+            self.on_loss()
+            self._missing_since = now
+        if missed or (self.missing and now - self._asked > self._interval):
             self._asked = now
             return True
         return False
+
+    def _is_copy(self, number: int) -> bool:
+        """Return whether a packet is here already, and not because it was asked for."""
+        if self.max_seq is None or uint16_gt(number, self.max_seq):
+            return False
+        return number not in self.missing and number not in self._asked_for

@@ -16,6 +16,11 @@ The server offers one of them, and the client has to be told the same.
     on_message      is called with each message that arrives, unchecked
     until_end()     waits until the peer ends it, or nothing comes of it any more, and says why
     flowing         whether frames come (the client's end)
+    unreliable      whether a message may get lost
+    on_congested()  is told when latency grows, so that nothing more than needed is sent
+    on_loss         is called with each sign that packets get lost on their way to us
+    on_round_trip() is told how long it takes to the peer and back
+    traffic         counts what was sent, and what was sent again
     expel()         ends it because the peer asks too much of us
     goodbye()       tells the peer that we want to end
     close()         ends it, at once; twice does no harm
@@ -26,6 +31,7 @@ import logging
 import re
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -66,6 +72,9 @@ class Link(ABC):
         self.signaling = signaling
         self.flowing = True
         self._on_message = on_message
+        self.on_loss: Callable[[], None] = lambda: None
+        self.unreliable = False  # whether a message may get lost, so that it is worth saying twice
+        self.traffic: Counter[str] = Counter()  # bytes_sent; packets resent_asked, resent_unasked
         self._cut_off = asyncio.Event()
         self._why = End.EXPELLED  # it was cut off, unless there is an error
         self._error: PeerError | SessionError | None = None
@@ -133,6 +142,12 @@ class Link(ABC):
     def expel(self) -> None:
         """Make until_end() return: the peer asks too much of us."""
         self._cut_off.set()
+
+    def on_congested(self) -> None:  # noqa: B027  # most ways have nothing to leave out
+        """Take note that latency grows."""
+
+    def on_round_trip(self, seconds: float) -> None:  # noqa: B027  # most ways have nothing to ask for
+        """Take note of how long it takes to the peer and back."""
 
     def _refuse(self, what: str) -> None:
         """Make until_end() raise: the peer sent `what`."""

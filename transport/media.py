@@ -14,7 +14,9 @@ from av.frame import Frame
 from ball_track import Image
 from transport import aiortc_internals as internals
 from transport import receiver
+from transport.jitter import PersistentNackGenerator
 from transport.link import OnFrame, OnMessage
+from transport.resending import Resender
 from transport.webrtc import PeerAnswer, PeerOffer
 
 MIME_TYPES = {"vp8": "video/VP8", "h264": "video/H264"}
@@ -45,14 +47,34 @@ class MediaOffer(PeerOffer):
         self._track.on("ended", self._over.set)  # aiortc has ended it, as it does when it cannot go on
         self._on_picture_lost = on_picture_lost
         self._codec = codec
+        self._sender: RTCRtpSender | None = None
+        self._resender: Resender | None = None
 
     def _add_frames(self) -> None:
         wanted = (MIME_TYPES[self._codec], "video/rtx")  # rtx: what is lost is sent again
         transceiver = self._pc.addTransceiver(self._track, direction="sendonly")
+        self._sender = transceiver.sender
         transceiver.setCodecPreferences(
             [codec for codec in RTCRtpSender.getCapabilities("video").codecs if codec.mimeType in wanted]
         )
         internals.on_picture_lost(transceiver.sender, self._on_picture_lost)
+
+    async def _until_ready(self) -> bool:
+        """Wait for the client's channel to open; from then on, send again what gets lost."""
+        assert self._sender is not None
+        self._resender = Resender(self._sender, self.traffic)
+        return await super()._until_ready()
+
+    def on_congested(self) -> None:
+        """Send nothing twice for a while."""
+        if self._resender is not None:
+            self._resender.on_congested()
+
+    async def close(self) -> None:
+        """End the session at once. Does nothing the second time."""
+        if self._resender is not None:
+            await self._resender.close()
+        await super().close()
 
 
 class _Gated(MediaStreamTrack):
@@ -106,6 +128,15 @@ class MediaAnswer(PeerAnswer):
         self._on_frame = on_frame
         self._jitter_buffer = jitter_buffer
         self._watching = False
+        self._nack: PersistentNackGenerator | None = None
+
+    def on_round_trip(self, seconds: float) -> None:
+        """Ask for what is missing once in that time (s)."""
+        if self._nack is not None:
+            self._nack.on_round_trip(seconds)
+
+    def _on_loss(self) -> None:
+        self.on_loss()
 
     def _expect_frames(self) -> None:
         @self._pc.on("track")
@@ -113,7 +144,10 @@ class MediaAnswer(PeerAnswer):
             if track.kind != "video" or self._watching:
                 return
             if self._jitter_buffer == "marker":
-                receiver.install(next(each for each in self._pc.getReceivers() if each.track is track))
+                ours = next(each for each in self._pc.getReceivers() if each.track is track)
+                self._nack = receiver.install(ours)
+            if self._nack is not None:
+                self._nack.on_loss = self._on_loss
             self._watching = True
             self._start(self._watch(track))
 

@@ -27,7 +27,7 @@ from aiortc.mediastreams import VIDEO_TIME_BASE
 from aiortc.rtcrtpreceiver import NackGenerator
 from av.video.codeccontext import VideoCodecContext
 
-from transport.jitter import MarkerJitterBuffer
+from transport.jitter import MarkerJitterBuffer, PersistentNackGenerator
 
 logger = logging.getLogger(__name__)
 
@@ -139,11 +139,12 @@ def is_key_frame(codec: str, data: bytes) -> bool:
             return True
 
 
-def install(receiver: RTCRtpReceiver) -> bool:
+def install(receiver: RTCRtpReceiver) -> PersistentNackGenerator | None:
     """Make a receiver quick, before its first packet.
 
     Returns:
-        Whether that went well. If not, the receiver is as it was, and a warning was logged.
+        What asks for the packets that are missing; None if it could not be done. Then the receiver is as it was, and
+        a warning was logged.
     """
     private = "_RTCRtpReceiver__"
     try:
@@ -164,9 +165,9 @@ def install(receiver: RTCRtpReceiver) -> bool:
         expected = False
     if not expected:
         logger.warning("this aiortc is not built as expected: using its own jitter buffer, one frame slower")
-        return False
+        return None
     buffer = MarkerJitterBuffer(capacity=stock.capacity)
     setattr(receiver, f"{private}jitter_buffer", buffer)
     setattr(receiver, f"{private}nack_generator", buffer.nack)
     setattr(receiver, f"{private}decoder_queue", Decoding(buffer, map_timestamp, pictures))
-    return True
+    return buffer.nack

@@ -174,6 +174,7 @@ class PeerAnswer(PeerLink):
             raise PeerError("an offer without a data channel")
         number = offered_channel(offer)
         self._outgoing = create_coordinates(self._pc, number)
+        self.unreliable = number is not None
         self._outgoing.on("open", self._ready.set)
         self._watch_channel(self._outgoing)
         with self._gathering(offer):
@@ -203,16 +204,18 @@ def create_coordinates(pc: RTCPeerConnection, number: int | None) -> RTCDataChan
     """Return the channel of the coordinates: on the stream of that number at both ends, or, if None, opened by DCEP.
 
     A channel that is opened needs an acknowledgement, without which it takes nothing for a second or three, while
-    the other side thinks it open. One that was negotiated beforehand is open as soon as there is a connection.
+    the other side thinks it open. One that was negotiated beforehand is open as soon as there is a connection. It
+    sends nothing again: that would take a second, and each message stands for itself. A server that offers no such
+    channel knows nothing of reports that are said twice, either, so theirs is reliable.
     """
     if number is None:
         return pc.createDataChannel(COORDINATES, ordered=False)  # each message stands for itself
-    return pc.createDataChannel(COORDINATES, ordered=False, negotiated=True, id=number)
+    return pc.createDataChannel(COORDINATES, ordered=False, maxRetransmits=0, negotiated=True, id=number)
 
 
 def with_channel(description: RTCSessionDescription, number: int) -> RTCSessionDescription:
     """Return an offer or answer that says on which stream the coordinates go. Source: RFC 8864, section 5.1."""
-    line = f'a=dcmap:{number} label="{COORDINATES}";ordered=false\r\n'
+    line = f'a=dcmap:{number} label="{COORDINATES}";ordered=false;max-retr=0\r\n'
     sdp = APPLICATION.sub(lambda section: section[0] + line, description.sdp, count=1)
     return RTCSessionDescription(sdp, description.type)
 

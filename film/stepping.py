@@ -1,0 +1,152 @@
+"""When a client changes to another rung: a narrow connection gets a narrow film.
+
+A rung is one bit rate of the film; rung 0 is the best, each further one a fraction of the one before. Where the
+connection cannot take a rung, packets queue up in front of it, and latency grows above the least that this client
+ever had: it steps down. After it has been well for long it tries the rung above; where that fails, it waits twice
+as long before the next try.
+
+Latency also grows for a moment when a lost packet is waited for; but then the frames behind it arrive all at once,
+closer to each other than they were drawn. A queue lets one through after the other. So the last few answers have to
+be late, over some time, and none of them on the heels of the one before.
+
+This module knows no clock and no network: times are handed in, in seconds of any monotonic clock.
+
+Source for delay as the sign of congestion: LEDBAT, RFC 6817.
+"""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+
+LOWEST = 50_000  # bit / s
+FRACTION = 5  # of one rung is the next
+LATE = 0.05  # s above the least latency: a queue, and no mere jitter
+MIN_ANSWERS, MIN_TIME = 4, 0.12  # so many answers in a row, over so many s, have to be late
+HEELS = 0.4  # of the time between two frames: answers that are closer to each other come out of no queue
+MEMORY = 600.0  # s for which the least latency is remembered: routes change
+UP_FIRST, UP_MAX = 30.0, 600.0  # s of being well before the rung above is tried; doubled each time that it fails
+TRIAL = 10.0  # s; a rung that was well for so long has passed its trial
+
+
+def rungs(bitrate: int) -> tuple[int, ...]:
+    """Return the bit rates (bit / s) to choose from, falling from the one that was asked for.
+
+    >>> rungs(500_000)
+    (500000, 100000, 50000)
+    """
+    rates = [bitrate]
+    while rates[-1] > LOWEST:
+        rates.append(max(LOWEST, rates[-1] // FRACTION))
+    return tuple(rates)
+
+
+class LeastLatency:
+    """The least latency (s) of about the last MEMORY seconds, in bounded memory."""
+
+    PARTS = 10
+
+    def __init__(self) -> None:
+        self._parts: deque[tuple[float, float]] = deque(maxlen=self.PARTS)  # s when it began, least latency in it
+
+    def add(self, latency: float, now: float) -> None:
+        """Take note of one latency at time `now` (s)."""
+        if not self._parts or now - self._parts[-1][0] >= MEMORY / self.PARTS:
+            self._parts.append((now, latency))
+        else:
+            began, least = self._parts[-1]
+            self._parts[-1] = began, min(least, latency)
+
+    def value(self) -> float:
+        """Return it; infinity where there is none."""
+        return min((least for _, least in self._parts), default=math.inf)
+
+
+class StepRule:
+    """Decides which rung a client is on, from when its answers arrive.
+
+    Args:
+        rates: bit / s of each rung, falling; where there is one alone, nothing ever changes.
+    """
+
+    def __init__(self, rates: Sequence[int]) -> None:
+        self.rung = 0
+        self.changes = 0
+        self._rates = rates
+        self._least = LeastLatency()
+        self._answers: deque[tuple[float, float]] = deque()  # s of arrival, s of latency; as few as suffice
+        self._last = (0.0, 0.0)  # s, when the last frame that is answered was drawn, and its answer came
+        self._counts_from = -math.inf  # s: answers for frames drawn before that say nothing
+        self._well_since = math.inf  # s
+        self._stepped_up: float | None = None  # s, when the rung above was tried last
+        self._patience = UP_FIRST
+
+    def on_answer(self, drawn: float, now: float) -> None:
+        """Take note that the client answered at time `now` (s) for the frame that was drawn at `drawn` (s)."""
+        if drawn < self._counts_from:
+            return
+        latency = now - drawn
+        self._least.add(latency, now)
+        self._well_since = min(self._well_since, now)
+        (last_drawn, last_now), self._last = self._last, (drawn, now)
+        if now - last_now < HEELS * (drawn - last_drawn):
+            self._answers.clear()
+        self._answers.append((now, latency))
+        while len(self._answers) > MIN_ANSWERS and now - self._answers[1][0] >= MIN_TIME:
+            self._answers.popleft()
+
+    def on_resumed(self, now: float) -> None:
+        """Take note at time `now` (s) that its queue is empty: what was drawn before says nothing any more."""
+        self._counts_from = now
+        self._answers.clear()
+
+    def on_behind(self, now: float) -> bool:
+        """Take note at time `now` (s) that the client is so far behind that it gets nothing for a while.
+
+        Where the newest answer was late, the rung is too much by far, and few answers have to do. Where it was in
+        time there is no network just now, and the rung is not to blame.
+
+        Returns:
+            As `step`.
+        """
+        late = len(self._answers) > 1 and self._answers[-1][1] > self._least.value() + LATE
+        if late:
+            self._go_down(now)
+        return late
+
+    @property
+    def congested(self) -> bool:
+        """Return whether each of the last answers came late."""
+        if len(self._answers) < MIN_ANSWERS or self._answers[-1][0] - self._answers[0][0] < MIN_TIME:
+            return False
+        return min(latency for _, latency in self._answers) > self._least.value() + LATE
+
+    def step(self, now: float) -> bool:
+        """Change the rung if that is due at time `now` (s).
+
+        Returns:
+            Whether the client has to go on at a key frame: its rung is another one now, or there is none below and
+            its queue has to become empty first.
+        """
+        if len(self._rates) < 2:
+            return False
+        if self.congested:
+            self._go_down(now)
+            return True
+        if self._stepped_up is not None and now - self._stepped_up >= TRIAL:
+            self._stepped_up, self._patience = None, UP_FIRST
+        if self.rung and now - self._well_since >= self._patience:
+            self._stepped_up = now
+            self._go_to(self.rung - 1, now)
+            return True
+        return False
+
+    def _go_down(self, now: float) -> None:
+        if self._stepped_up is not None:
+            self._stepped_up, self._patience = None, min(2 * self._patience, UP_MAX)
+        self._go_to(min(self.rung + 1, max(0, len(self._rates) - 1)), now)
+
+    def _go_to(self, rung: int, now: float) -> None:
+        self.changes += rung != self.rung
+        self.rung = rung
+        self._well_since = now
+        self.on_resumed(now)

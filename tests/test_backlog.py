@@ -1,0 +1,124 @@
+"""Which frames are skipped: pure, with a process_a in closed form."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finding.backlog import CLOCK_RATE, MAX_WAITING, Backlog
+
+FPS = 30
+TICKS = CLOCK_RATE // FPS
+
+
+class Loop:
+    """A process_a that takes `find` seconds for each frame, and the backlog in front of it."""
+
+    def __init__(self, find: float) -> None:
+        self.latency: dict[int, float] = {}  # of each frame that was found, s from its arrival
+        self.skipped: list[int] = []
+        self.backlog: Backlog[float] = Backlog()
+        self._find = find
+        self._current: tuple[int, float] | None = None
+        self._done = 0.0
+
+    def arrive(self, k: int, now: float) -> None:
+        """Let frame k arrive at time `now`, s."""
+        self.work(now)
+        self.skipped += self.backlog.add(k * TICKS, now, busy=self._current is not None)
+        self._begin(now)
+
+    def work(self, until: float) -> None:
+        """Find what can be found by then."""
+        while self._current is not None and self._done <= until:
+            pts, arrived = self._current
+            self.latency[pts // TICKS] = self._done - arrived
+            self.backlog.on_found(self._find)
+            self._current = None
+            self._begin(self._done)
+
+    def _begin(self, now: float) -> None:
+        if self._current is None:
+            self._current = self.backlog.pop()
+            self._done = now + self._find
+
+
+@pytest.mark.parametrize("burst", range(2, 10))
+def test_quick_process_a_skips_nothing_of_a_burst(burst: int):
+    """Frames that waited for a lost packet arrive at once; all of them are found before the next one is due."""
+    loop = Loop(0.002)
+    for k in range(20):
+        loop.arrive(k, k / FPS)
+    for k in range(20, 20 + burst):
+        loop.arrive(k, (20 + burst) / FPS)
+    loop.arrive(20 + burst, (21 + burst) / FPS)
+    loop.work(10)
+    assert loop.skipped == []
+    assert loop.latency[20 + burst] == pytest.approx(0.002)  # the next one finds nobody before it
+
+
+@pytest.mark.parametrize("find", [0.001, 0.01, 0.016, 0.03, 0.034, 0.05, 0.1, 0.4])
+def test_latency_stays_below_one_frame_and_two_finds(find: float):
+    """However slow process_a is, a frame that is found waited for one that was begun, and no longer than it had to."""
+    loop, dice = Loop(find), random.Random(1)
+    arrives = 0.0
+    for k in range(500):
+        arrives = max(arrives, k / FPS + (0.1 if dice.random() < 0.05 else 0))  # some late, and those behind with it
+        loop.arrive(k, arrives)
+    loop.work(1000)
+    assert max(loop.latency.values()) <= 1 / FPS + 2 * find + 1e-9
+    assert len(loop.latency) + len(loop.skipped) == 500
+
+
+def test_slow_process_a_gets_the_newest():
+    """At 100 ms a frame, one frame waits, and what is found is no older than three frames and one find."""
+    loop = Loop(0.1)
+    for k in range(300):
+        loop.arrive(k, k / FPS)
+    loop.work(100)
+    assert max(loop.latency.values()) < 3 / FPS + 0.1
+    assert len(loop.latency) == pytest.approx(100, abs=3)
+
+
+def test_first_frames_wait_alone():
+    """Before it is known how long a frame takes, only the newest waits."""
+    backlog: Backlog[None] = Backlog()
+    assert backlog.add(0, None, busy=False) == []
+    assert backlog.add(TICKS, None, busy=True) == [0]
+    assert backlog.pop() == (TICKS, None)
+    assert backlog.pop() is None
+
+
+def test_waiting_frames_are_bounded():
+    """At one frame a second thousands could be found in between, and are not kept."""
+    backlog: Backlog[None] = Backlog()
+    backlog.on_found(0.0005)
+    skipped = [pts for k in range(100) for pts in backlog.add(k * CLOCK_RATE, None, busy=False)]
+    assert len(skipped) == 100 - MAX_WAITING
+
+
+def test_one_slow_find_does_not_empty_the_backlog():
+    """A hiccup of process_a counts for what it adds to the mean."""
+    backlog: Backlog[None] = Backlog()
+    for took in (0.001, 0.001, 0.02, 0.001, 0.001):
+        backlog.on_found(took)
+    assert [backlog.add(k * TICKS, None, busy=True) for k in range(5)] == [[]] * 5
+
+
+@given(st.lists(st.tuples(st.integers(-(2**40), 2**40), st.booleans(), st.floats(0, 10)), max_size=60))
+def test_each_frame_is_found_or_skipped_once(events: list[tuple[int, bool, float]]):
+    """Whatever the time stamps: every frame leaves the backlog once, and never more than its bound wait."""
+    backlog: Backlog[int] = Backlog()
+    left: list[int] = []
+    for number, (pts, takes, took) in enumerate(events):
+        before = len(left)
+        left += backlog.add(pts, number, busy=takes)
+        if takes and (item := backlog.pop()) is not None:
+            left.append(item[0])
+            backlog.on_found(took)
+        assert number + 1 - len(left) <= MAX_WAITING
+        assert len(left) >= before
+    while (item := backlog.pop()) is not None:
+        left.append(item[0])
+    assert sorted(left) == sorted(pts for pts, _, _ in events)

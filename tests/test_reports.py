@@ -1,0 +1,145 @@
+"""What a client's messages say: pure, with a server that hears some of them."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.messages import MAX_REPORTS, Found, Missed, Reports, Score
+from transport.reports import HOLD, LATE, Reporting
+
+INTERVAL = 1 / 30  # s
+
+
+def found(k: int) -> Found:
+    """Return the report of frame k."""
+    return Found(3000 * k, 1.0, 2.0)
+
+
+class Way:
+    """A client that reports each frame, and a server that hears what is not lost and answers after `delay` s."""
+
+    def __init__(self, delay: float = 0.02) -> None:
+        self.reporting = Reporting()
+        self.heard: set[int] = set()
+        self.said = 0  # reports in all messages
+        self.delay = delay
+        self._k = 0
+
+    def run(self, frames: int, loss: float, seed: int = 1) -> None:
+        """Report so many frames."""
+        dice = random.Random(seed)
+        for _ in range(frames):
+            self._k += 1
+            now = self._k * INTERVAL
+            message = self.reporting.message(found(self._k), now)
+            reports = message.reports if isinstance(message, Reports) else (message,)
+            self.said += len(reports)
+            if dice.random() >= loss:
+                self.heard |= {each.pts for each in reports}
+                score = Score(3000 * self._k, 0.0, 0.0, len(self.heard), 0)
+                self.reporting.on_score(score, now + self.delay)
+
+    @property
+    def now(self) -> float:
+        """Return the time, in s."""
+        return self._k * INTERVAL
+
+
+def test_each_report_is_said_once_without_loss():
+    """Nothing is added to the bytes of a network that loses nothing."""
+    way = Way()
+    way.run(1000, loss=0)
+    assert way.said == 1000
+
+
+def test_reports_are_repeated_while_they_get_lost_and_once_they_do_not_no_more():
+    """The server's own counts tell of the loss; from then on hardly any report is lost."""
+    way = Way()
+    way.run(300, loss=0.2)
+    assert way.reporting.lossy(way.now)
+    lost_before = 300 - len(way.heard)
+    way.run(300, loss=0.2)
+    assert 600 - len(way.heard) <= lost_before + 1
+    way.run(round((HOLD + 1) / INTERVAL), loss=0)
+    said = way.said
+    way.run(100, loss=0)
+    assert way.said == said + 100
+
+
+def test_message_has_the_last_reports_the_newest_last():
+    """Never more than MAX_REPORTS, in the order in which they were made."""
+    reporting = Reporting()
+    for _ in range(2):
+        reporting.on_loss(0)
+    for k in range(20):
+        message = reporting.message(found(k), k * INTERVAL)
+        assert isinstance(message, Reports)
+        assert [each.pts // 3000 for each in message.reports] == list(range(max(0, k - MAX_REPORTS + 1), k + 1))
+
+
+def test_one_sign_of_loss_is_none():
+    """A packet now and then costs nothing; two within some seconds do, for as long as it takes."""
+    reporting = Reporting()
+    for now in (0.0, 11.0, 22.0):
+        reporting.on_loss(now)
+        assert not reporting.lossy(now)
+    reporting.on_loss(25.0)
+    assert reporting.lossy(25.0)
+    assert reporting.lossy(25.0 + HOLD - 0.1)
+    assert not reporting.lossy(25.0 + HOLD)
+
+
+def test_report_that_overtakes_another_is_no_loss():
+    """A score may count fewer than were sent before it was asked for; only what stays away was lost."""
+    reporting = Reporting()
+    for k in range(0, 100, 2):
+        for each in (k, k + 1):
+            reporting.message(found(each), each * INTERVAL)
+        for scored, each in ((k + 1, k + 1), (k + 2, k)):
+            reporting.on_score(Score(3000 * each, 0.0, 0.0, scored, 0), k * INTERVAL + 0.05)
+    assert not reporting.lossy(100 * INTERVAL)
+
+
+def test_reports_are_not_repeated_into_a_queue():
+    """Where scores come late, loss is that of a queue that is full: more bytes would make it worse."""
+    way = Way()
+    way.run(20, loss=0)
+    way.delay += LATE + 0.05
+    for _ in range(2):
+        way.reporting.on_loss(way.now)
+    way.run(10, loss=0)
+    said = way.said
+    way.run(10, loss=0)
+    assert way.reporting.lossy(way.now)
+    assert way.said == said + 10
+
+
+def test_round_trip_is_the_least_of_the_last():
+    """A score may wait for others, and never comes before its report is there."""
+    way = Way(delay=0.05)
+    assert way.reporting.round_trip is None
+    way.run(5, loss=0)
+    way.delay = 0.2
+    way.run(5, loss=0)
+    assert way.reporting.round_trip == pytest.approx(0.05)
+    way.run(5, loss=0)
+    assert way.reporting.round_trip == pytest.approx(0.2)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1)), max_size=80))
+def test_whatever_the_server_says_is_taken(events: list[tuple[int, int, int]]):
+    """Scores for what was never reported, absurd counts, any order: messages stay within their bound."""
+    reporting = Reporting()
+    for number, (kind, pts, scored) in enumerate(events):
+        if kind == 0:
+            reporting.on_score(Score(pts % 20, 0.0, 0.0, scored, 0), number / 10)
+        elif kind == 1:
+            reporting.on_loss(number / 10)
+        else:
+            report = Missed(pts % 20) if kind == 2 else Found(pts % 20, 1.0, 2.0)
+            message = reporting.message(report, number / 10)
+            said = message.reports if isinstance(message, Reports) else (message,)
+            assert said[-1] == report
+            assert len(said) <= MAX_REPORTS

@@ -1,0 +1,130 @@
+"""The film's bit rates: each is encoded while somebody needs it, and nobody gets a key frame for another's change."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from ball_track import Scene
+from film.rungs import Rungs, Subscription
+from film.video_encoder import Encoded, SharedEncoder
+from support.programs import PATIENCE
+from support.reel import Reel
+
+RATES = (500_000, 100_000, 50_000)
+
+
+class Ladder:
+    """Rungs over a film in which time goes by in frames, and the encoders that were made for them."""
+
+    def __init__(self) -> None:
+        self.made: list[int] = []
+        self.closed: list[int] = []
+        film = Reel(Scene(64, 64, radius=10, speed=100))
+
+        def create(bitrate: int) -> SharedEncoder:
+            self.made.append(bitrate)
+            closed = self.closed
+
+            class Told(SharedEncoder):
+                async def close(self) -> None:
+                    closed.append(bitrate)
+                    await super().close()
+
+            return Told(film, "vp8", bitrate)
+
+        self.rungs = Rungs(RATES, create)
+
+
+@pytest.fixture
+async def ladder() -> AsyncIterator[Ladder]:
+    """Give the rungs, and close them."""
+    made = Ladder()
+    yield made
+    await made.rungs.close()
+
+
+async def get(place: Subscription, count: int = 1, anew: bool = False) -> list[Encoded]:
+    """Return so many frames of a client's."""
+    async with asyncio.timeout(PATIENCE):
+        return [await place.next(anew and not k) for k in range(count)]
+
+
+def step(place: Subscription, rung: int) -> None:
+    """Let a client's rule decide for a rung."""
+    place.rule.rung = rung
+
+
+async def test_rung_is_encoded_while_somebody_needs_it(ladder: Ladder):
+    """The first client makes its encoder, the last one that leaves ends it, and the next makes another."""
+    one, two = Subscription(ladder.rungs), Subscription(ladder.rungs)
+    await get(one)
+    await get(two)
+    assert ladder.made == [500_000]
+    step(one, 1)
+    await get(one)
+    assert ladder.made == [500_000, 100_000]
+    assert ladder.rungs.clients == [1, 1, 0]
+    step(one, 0)
+    await get(one)
+    await asyncio.sleep(0)
+    assert ladder.closed == [100_000]
+    for place in (one, two, one):
+        place.leave()
+    await ladder.rungs.close()
+    assert ladder.rungs.clients == [0, 0, 0]
+    assert ladder.closed == [100_000, 500_000]
+
+
+async def test_client_changes_at_a_key_frame_and_nobody_else_gets_one(ladder: Ladder):
+    """Down and up again: whoever changes goes on at a key frame of a later image, and the others see no difference."""
+    mover, other = Subscription(ladder.rungs), Subscription(ladder.rungs)
+    mine, theirs = await get(mover, 3), await get(other, 3)
+    assert [each.key for each in mine] == [True, False, False]
+    step(mover, 1)
+    mine += await get(mover, 3)
+    theirs += await get(other, 10)
+    assert [each.key for each in mine[3:]] == [True, False, False]
+    assert [each.shot.k for each in mine] == sorted({each.shot.k for each in mine})
+    assert [each.key for each in theirs] == [True] + [False] * 12
+    step(mover, 2)
+    assert [each.key for each in await get(mover, 3)] == [True, False, False]
+    assert not any(each.key for each in await get(other, 10))
+
+
+async def test_client_gets_no_image_twice_on_a_rung_that_is_there(ladder: Ladder):
+    """Whoever comes to a rung that others are on, goes on after what it has seen."""
+    first, second = Subscription(ladder.rungs), Subscription(ladder.rungs)
+    await get(first, 2)
+    before = await get(second, 20)
+    step(first, 1)
+    await get(first, 1)
+    step(second, 1)
+    after = await get(second, 2)
+    assert after[0].key
+    assert after[0].shot.k > before[-1].shot.k
+
+
+async def test_who_leaves_while_it_waits_disturbs_nobody(ladder: Ladder):
+    """The place is given up when the frame has come; the encoder is not closed under those who wait for it."""
+    one, two = Subscription(ladder.rungs), Subscription(ladder.rungs)
+    waiting = asyncio.create_task(one.next(False))
+    await asyncio.sleep(0)
+    one.leave()
+    two.leave()
+    async with asyncio.timeout(PATIENCE):
+        assert (await waiting).key
+    assert ladder.rungs.clients == [0, 0, 0]
+    await ladder.rungs.close()
+    assert ladder.closed == [500_000]
+
+
+async def test_key_frame_that_is_asked_for_is_one_of_the_own_rung(ladder: Ladder):
+    """A client that has lost a picture gets a key frame, and those on other rungs get none."""
+    narrow, wide = Subscription(ladder.rungs), Subscription(ladder.rungs)
+    step(narrow, 1)
+    await get(narrow, 2)
+    await get(wide, 2)
+    narrow.ask_for_key_frame()
+    assert any(each.key for each in await get(narrow, 10))
+    assert not any(each.key for each in await get(wide, 10))

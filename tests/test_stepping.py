@@ -1,0 +1,175 @@
+"""When a client changes its rung: pure, over links in closed form."""
+
+import itertools
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from film.stepping import LATE, TRIAL, UP_FIRST, StepRule, rungs
+
+RATES = (500_000, 100_000, 50_000)
+INTERVAL = 1 / 30  # s
+
+
+class Link:
+    """A client behind a link of a certain rate, which the rule steps for.
+
+    Args:
+        rate: kbit/s of the link at a time (s).
+        late: s by which an answer is later than its packet.
+    """
+
+    def __init__(self, rate: Callable[[float], float], late: Callable[[int], float] = lambda _: 0.02) -> None:
+        self.rule = StepRule(RATES)
+        self.history: list[tuple[float, int]] = []  # s, rung
+        self.latencies: list[float] = []
+        self._rate, self._late = rate, late
+
+    def run(self, seconds: float) -> "Link":
+        """Film for so long; a rung takes 1 kbit/s of the link for each of its own."""
+        pending: list[tuple[float, float]] = []  # answered at, drawn at
+        busy = resume = 0.0
+        for k in range(int(seconds / INTERVAL)):
+            now = k * INTERVAL
+            while pending and pending[0][0] <= now:
+                answered, drawn = pending.pop(0)
+                self.rule.on_answer(drawn, answered)
+            before = self.rule.rung
+            if self.rule.step(now):
+                resume = max(now, busy)
+            elif busy - now > 0.5:  # the ledger notices
+                self.rule.on_behind(now)
+                resume = busy if self.rule.rung != before else min(busy, now + 0.5)
+            if self.rule.rung != before:
+                self.history.append((now, self.rule.rung))
+            if now < resume:
+                continue
+            if resume == max(resume, busy):
+                self.rule.on_resumed(now)
+            resume = 0.0
+            busy = max(busy, now) + RATES[self.rule.rung] * INTERVAL / 1000 / self._rate(now)
+            pending.append((busy + self._late(k), now))
+            self.latencies.append(pending[-1][0] - now)
+            pending.sort()
+        return self
+
+
+def test_rungs_fall_from_what_was_asked_for():
+    """The best is what was asked for; none is lower than what makes sense."""
+    assert rungs(500_000) == RATES
+    assert rungs(50_000) == (50_000,)
+    assert rungs(2_000_000) == (2_000_000, 400_000, 80_000, 50_000)
+
+
+@pytest.mark.parametrize("jitter", [0, 0.01, 0.04])
+def test_wide_link_keeps_the_best_rung(jitter: float):
+    """Where there is room, nothing changes, whatever the jitter below LATE."""
+    dice = random.Random(1)
+    assert Link(lambda _: 10_000, lambda _: 0.05 + dice.uniform(0, jitter)).run(120).history == []
+
+
+def test_narrow_link_gets_the_rung_that_fits_and_stays_current():
+    """At less than the best needs it steps down within a second or two, and hardly any answer is late."""
+    link = Link(lambda _: 400).run(25)
+    assert [rung for _, rung in link.history] == [1]
+    assert link.history[0][0] < 2
+    assert sorted(link.latencies)[int(0.95 * len(link.latencies))] < 0.02 + LATE
+
+
+def test_narrower_link_gets_a_lower_rung():
+    """One rung after the other, until it fits."""
+    assert [rung for _, rung in Link(lambda _: 80).run(25).history] == [1, 2]
+
+
+def test_link_too_narrow_for_every_rung_is_waited_for():
+    """On the lowest rung the queue is emptied again and again: answers stay current, and no rung is changed."""
+    link = Link(lambda _: 35).run(25)
+    assert [rung for _, rung in link.history] == [1, 2]
+    assert max(link.latencies[len(link.latencies) // 2 :]) < 0.4
+
+
+def test_rung_above_is_tried_after_long():
+    """Once there is room again the client is back on the best rung, one rung at a time."""
+    link = Link(lambda now: 80 if now < 10 else 10_000).run(10 + 3 * UP_FIRST)
+    assert [rung for _, rung in link.history] == [1, 2, 1, 0]
+    assert all(after - before >= UP_FIRST for (before, _), (after, _) in itertools.pairwise(link.history[1:]))
+
+
+def test_trial_that_fails_is_repeated_ever_more_rarely():
+    """A link that stays narrow is not disturbed every half a minute."""
+    link = Link(lambda _: 400).run(600)
+    trials = [at for at, rung in link.history if rung == 0]
+    gaps = [after - before for before, after in itertools.pairwise(trials)]
+    assert len(gaps) >= 2
+    assert all(after > 1.5 * before for before, after in itertools.pairwise(gaps))
+
+
+def test_trial_that_succeeds_is_forgotten():
+    """After it, the next one comes as early as the first did."""
+    link = Link(lambda now: 400 if now < 100 or 200 < now < 210 else 10_000).run(210 + UP_FIRST + TRIAL)
+    assert link.rule.rung == 0
+    assert [at for at, rung in link.history if rung == 0][-1] < 210 + UP_FIRST + TRIAL
+
+
+@pytest.mark.parametrize("loss", [0.01, 0.03, 0.05])
+def test_wait_for_a_lost_packet_is_no_congestion(loss: float):
+    """Frames behind a gap arrive late, all at once, and the next one is in time: nothing changes."""
+    dice = random.Random(2)
+    rule, clear = StepRule(RATES), 0.0
+    for k in range(10_000):
+        drawn = k * INTERVAL
+        if dice.random() < loss:
+            clear = drawn + 0.1 + 0.133  # asked for by the next frame, sent again a round trip later
+        rule.on_answer(drawn, max(drawn + 0.1, clear) + dice.uniform(0, 0.02))
+        assert not rule.step(drawn + 0.3)
+
+
+def test_time_without_network_is_no_congestion():
+    """While nothing is answered, and when all that was under way arrives at once, the rung stays."""
+    rule = StepRule(RATES)
+    for k in range(60):
+        rule.on_answer(k * INTERVAL, k * INTERVAL + 0.02)
+    for k in range(75, 200, 15):
+        rule.on_behind(k * INTERVAL)
+        assert not rule.step(k * INTERVAL)
+    for k in range(60, 75):
+        rule.on_answer(k * INTERVAL, 7 + k / 1000)
+        assert not rule.step(7 + k / 1000)
+    for k in range(211, 300):
+        rule.on_answer(k * INTERVAL, k * INTERVAL + 0.02)
+        assert not rule.step(k * INTERVAL + 0.02)
+    assert rule.rung == 0
+
+
+def test_slow_process_a_is_no_congestion():
+    """A client that needs 100 ms for each frame, and passes over the others, keeps its rung."""
+    rule = StepRule(RATES)
+    for k in range(3000):
+        drawn = k * INTERVAL
+        rule.on_answer(drawn, drawn + (0.15 if k % 3 == 0 else 0.04))
+        assert not rule.step(drawn + 0.15)
+
+
+@given(st.lists(st.tuples(st.sampled_from("aassrb"), st.floats(0, 3), st.floats(0, 10)), max_size=80))
+def test_any_order_of_events_is_taken(events: list[tuple[str, float, float]]):
+    """Whatever is answered, and whenever: the rung is one of those that there are, and every change is counted."""
+    rule, now, changes = StepRule(RATES), 0.0, 0
+    for kind, number, later in events:
+        now += later
+        before = rule.rung
+        match kind:
+            case "a":
+                rule.on_answer(now - number, now)
+            case "b":
+                rule.on_behind(now)
+            case "r":
+                rule.on_resumed(now)
+            case _:
+                rule.step(now)
+        changes += rule.rung != before
+        assert abs(rule.rung - before) <= 1
+        assert 0 <= rule.rung < len(RATES)
+        assert rule.changes == changes

@@ -1,0 +1,78 @@
+"""When each packet is sent once more, unasked.
+
+A lost packet that the receiver has to ask for comes a round trip late, and every frame behind it waits. A copy that
+is sent some ms after the original, as an RTX packet (RFC 4588), fills the gap before anybody asks; twice the bytes
+is what it costs. So copies are sent only while there is loss, and never while the connection is congested: there
+they would be the ruin of it.
+
+Loss is known from receiver reports (RFC 3550, section 6.4), one a second or so, and suspected as soon as packets are
+asked for. What is asked for may be on its way by a detour: reports that tell of no loss refute the suspicion.
+
+This module knows no clock and no network: times are handed in, in seconds of any monotonic clock.
+"""
+
+from collections import deque
+
+DELAY = 0.005  # s from a packet to its copy: one short burst does not take both
+WINDOW = 20.0  # s of receiver reports that are looked at
+MIN_LOST = 2  # packets lost within WINDOW: one alone is no sign of more
+MIN_SHARE = 0.002  # of the packets sent within WINDOW
+MIN_ASKED, ASKED_WITHIN = 2, 2.0  # so many packets asked for, within so many s, raise the suspicion of loss
+SUSPICION = 3.0  # s that it lasts; two receiver reports at least
+DISTRUST = 60.0  # s after it was refuted in which no other is raised
+PAUSE_FIRST, PAUSE_MAX = 5.0, 300.0  # s without copies after congestion; doubled each time that it met copies
+
+
+class CopyRule:
+    """Decides whether packets are sent twice, from what the receiver says of them."""
+
+    def __init__(self) -> None:
+        self._reports: deque[tuple[float, int, int]] = deque()  # s, packets sent and lost until then
+        self._lossy = False
+        self._asked: deque[float] = deque(maxlen=MIN_ASKED)  # s
+        self._suspected: float | None = None  # s: since when
+        self._distrusted_until = -float("inf")  # s
+        self._pause = PAUSE_FIRST
+        self._paused_until = -float("inf")  # s
+
+    def on_report(self, sent: int, lost: int, now: float) -> None:
+        """Take a receiver report.
+
+        Args:
+            sent, lost: packets so far, as the report has them.
+            now: s.
+        """
+        self._reports.append((now, sent, lost))
+        while self._reports[0][0] < now - WINDOW:
+            self._reports.popleft()
+        _, sent_before, lost_before = self._reports[0]
+        lost_since = lost - lost_before
+        self._lossy = lost_since >= MIN_LOST and lost_since >= MIN_SHARE * (sent - sent_before)
+        if self._lossy:
+            self._suspected = None
+        elif self._suspected is not None and now - self._suspected >= SUSPICION:
+            self._suspected = None
+            self._distrusted_until = now + DISTRUST
+
+    def on_asked(self, now: float) -> None:
+        """Take note at time `now` (s) that the receiver asks for a packet."""
+        self._asked.append(now)
+        often = len(self._asked) == MIN_ASKED and now - self._asked[0] <= ASKED_WITHIN
+        if often and self._suspected is None and now >= self._distrusted_until:
+            self._suspected = now
+
+    def on_congested(self, now: float) -> None:
+        """Take note at time `now` (s) that latency grows: what is lost from here on is lost to a full queue."""
+        if now - self._paused_until > PAUSE_MAX:
+            self._pause = PAUSE_FIRST
+        if self.active(now):
+            self._pause = min(2 * self._pause, PAUSE_MAX)
+        self._paused_until = now + self._pause
+        self._reports.clear()
+        self._asked.clear()
+        self._lossy, self._suspected = False, None
+
+    def active(self, now: float) -> bool:
+        """Return whether packets are to be sent twice at time `now` (s)."""
+        suspected = self._suspected is not None and now - self._suspected < SUSPICION
+        return now >= self._paused_until and (self._lossy or suspected)

@@ -1,0 +1,80 @@
+"""How a client's reports get home over a network that loses some.
+
+A report that is sent again a second later, as a reliable data channel does it, is of no use. So reports travel
+unreliably, and while there is loss each message carries the last few reports as well, and is sent twice, some ms
+apart. The server takes a report that it has had already for nothing.
+
+Loss is noticed in three ways: packets of the film are missing; packets of the film come twice, since the server
+knows of loss; or the server scores fewer frames than it was sent coordinates. This module knows no clock and no
+network: times are handed in, in seconds of any monotonic clock.
+"""
+
+import math
+from collections import deque
+
+from protocol.messages import MAX_REPORTS, Found, Missed, Reports, Score, Skipped
+
+AGAIN_AFTER = 0.01  # s from a message to its repetition
+MIN_SIGNS, SIGNS_WITHIN = 2, 10.0  # so many signs of loss, within so many s, are needed
+HOLD = 20.0  # s without a sign, and reports are said once again
+REMEMBERED = 128  # reports, for when they were sent
+ROUND_TRIPS = 8  # of the last ones the least is taken: a score may wait, and never comes early
+LATE = 0.1  # s above the least round trip of all: what is said twice would only make the queue longer
+
+Report = Found | Missed | Skipped
+
+
+class Reporting:
+    """Decides what each message says, and learns from the scores how the way there and back is."""
+
+    def __init__(self) -> None:
+        self._last: deque[Report] = deque(maxlen=MAX_REPORTS)
+        self._signs: deque[float] = deque(maxlen=MIN_SIGNS)  # s
+        self._lossy_until = -math.inf  # s
+        self._sent: dict[int, tuple[float, int]] = {}  # by pts: when (s), and how many coordinates until then
+        self._coordinates = 0
+        self._unscored = 0  # coordinates that the server had not scored, at most, at any score
+        self._round_trips: deque[float] = deque(maxlen=ROUND_TRIPS)  # s
+        self._least = math.inf  # s, of all round trips
+
+    def message(self, report: Report, now: float) -> Report | Reports:
+        """Return what to send at time `now` (s) to report this: itself, or the last few with it."""
+        self._coordinates += isinstance(report, Found)
+        self._sent[report.pts] = now, self._coordinates
+        if len(self._sent) > REMEMBERED:
+            del self._sent[next(iter(self._sent))]
+        self._last.append(report)
+        return Reports(tuple(self._last)) if self.lossy(now) and not self._congested() else report
+
+    def on_loss(self, now: float) -> None:
+        """Take note of a sign of loss at time `now` (s)."""
+        self._signs.append(now)
+        if len(self._signs) == MIN_SIGNS and now - self._signs[0] <= SIGNS_WITHIN:
+            self._lossy_until = now + HOLD
+
+    def on_score(self, score: Score, now: float) -> None:
+        """Take what the server says of a report at time `now` (s)."""
+        sent = self._sent.pop(score.pts, None)
+        if sent is None:
+            return
+        at, coordinates = sent
+        self._round_trips.append(now - at)
+        self._least = min(self._least, now - at)
+        unscored = coordinates - score.scored
+        for _ in range(min(unscored - self._unscored, MIN_SIGNS)):
+            self.on_loss(now)
+        self._unscored = max(self._unscored, unscored)
+
+    def lossy(self, now: float) -> bool:
+        """Return whether reports get lost, as far as is known at time `now` (s)."""
+        return now < self._lossy_until
+
+    def _congested(self) -> bool:
+        """Return whether the last two scores came late."""
+        newest = list(self._round_trips)[-2:]
+        return len(newest) == 2 and min(newest) > self._least + LATE
+
+    @property
+    def round_trip(self) -> float | None:
+        """Return how long (s) it takes to the server and back; None while that is not known."""
+        return min(self._round_trips, default=None)

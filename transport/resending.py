@@ -1,0 +1,103 @@
+"""Sends each packet once more while there is loss, and counts what is sent."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+
+from aiortc import RTCRtpSender
+
+from transport.aiortc_internals import tap_sender
+from transport.copies import DELAY, CopyRule
+
+logger = logging.getLogger(__name__)
+
+STATS_INTERVAL = 0.5  # s between two looks at what the receiver reports
+MAX_DUE = 128  # packets that wait for their copy: aiortc remembers no more
+
+
+class Resender:
+    """Sends a sender's packets once more, some ms after the original, while the rule says so.
+
+    Args:
+        sender: one whose transport will not change any more.
+        traffic: where to count `bytes_sent`, and the packets `resent_asked` and `resent_unasked`.
+        clock: returns monotonic seconds.
+    """
+
+    def __init__(
+        self, sender: RTCRtpSender, traffic: Counter[str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._sender = sender
+        self._traffic = traffic
+        self._clock = clock
+        self._rule = CopyRule()
+        self._due: deque[tuple[float, int]] = deque(maxlen=MAX_DUE)  # s, sequence number
+        self._waiting = asyncio.Event()  # something is due
+        self._copying = False  # what is sent again just now was not asked for
+        self._retransmit = tap_sender(sender, self._on_sent, self._on_resent)
+        self._tasks = [asyncio.create_task(self._watch())]
+        if self._retransmit is not None:
+            self._tasks.append(asyncio.create_task(self._copy()))
+        for task in self._tasks:
+            task.add_done_callback(_tell)
+
+    def on_congested(self) -> None:
+        """Send nothing twice for a while: latency grows."""
+        self._rule.on_congested(self._clock())
+        self._due.clear()
+
+    def _on_sent(self, number: int, size: int) -> None:
+        now = self._clock()
+        self._traffic["bytes_sent"] += size
+        if self._retransmit is not None and self._rule.active(now):
+            self._due.append((now + DELAY, number))
+            self._waiting.set()
+
+    def _on_resent(self, size: int) -> None:
+        self._traffic["bytes_sent"] += size
+        if self._copying:
+            self._traffic["resent_unasked"] += 1
+        else:
+            self._traffic["resent_asked"] += 1
+            self._rule.on_asked(self._clock())
+
+    async def _watch(self) -> None:
+        """Hand the receiver's reports to the rule."""
+        newest = None
+        while True:
+            await asyncio.sleep(STATS_INTERVAL)
+            for stats in (await self._sender.getStats()).values():
+                if stats.type == "remote-inbound-rtp" and stats.timestamp != newest:
+                    newest = stats.timestamp
+                    self._rule.on_report(stats.packetsReceived + stats.packetsLost, stats.packetsLost, self._clock())
+
+    async def _copy(self) -> None:
+        """Send each packet once more when its time has come."""
+        assert self._retransmit is not None
+        while True:
+            while self._due:
+                wait = self._due[0][0] - self._clock()
+                if wait > 0:
+                    await asyncio.sleep(wait)
+                    continue
+                self._copying = True
+                with contextlib.suppress(ConnectionError):
+                    await self._retransmit(self._due.popleft()[1])
+                self._copying = False
+            self._waiting.clear()
+            await self._waiting.wait()
+
+    async def close(self) -> None:
+        """Send nothing again any more. Does nothing the second time."""
+        for task in self._tasks:
+            task.remove_done_callback(_tell)
+            task.cancel()
+        await asyncio.wait(self._tasks)
+
+
+def _tell(task: asyncio.Task[None]) -> None:
+    """Say that a task has failed: the film goes on, and what is lost is sent again only when it is asked for."""
+    logger.error("packets are not sent twice any more: %r", task.exception())
