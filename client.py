@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from ball_track import Image, Point, find
 from common import options
+from common.memory import keep_freed_memory
 from common.sessions import End, PeerError
 from common.stdio import unhurried
 from common.stopping import call_when_stopped
@@ -392,6 +393,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with unhurried():
         args = parse_args(argv)
         options.configure_logging(args.verbose, args.log_format)
+        keep_freed_memory()
         return asyncio.run(run(args))
 
 

@@ -33,6 +33,7 @@ from av import Packet, VideoFrame
 from ball_track import Point, Scene
 from common import http, options
 from common.http import ListenError
+from common.memory import keep_freed_memory
 from common.sessions import End
 from common.stdio import unhurried
 from common.stopping import call_when_stopped
@@ -519,6 +520,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     args, scene = parse_args(argv)
     options.configure_logging(args.verbose, args.log_format)
+    keep_freed_memory()
 
     async def run() -> int:
         if args.source == BALL:

@@ -10,6 +10,7 @@ from multiprocessing.synchronize import Semaphore
 import cv2
 
 from ball_track import Image, Point, Scene, draw, find
+from common.memory import keep_freed_memory
 from common.processes import end_with_parent
 from finding.own import UNUSABLE, OwnFinder, OwnFinderError, divert_stdout
 
@@ -37,6 +38,7 @@ def process_a(
         own: MODULE:FUNCTION of a person's own finder, which is asked instead; see own.py.
     """
     end_with_parent()
+    keep_freed_memory()
     cv2.setNumThreads(1)  # the other core has the codec to run
     if own is not None:
 
