@@ -5,13 +5,11 @@
 /metrics   counts and figures, as Prometheus reads them
 
 A stranger can open connections and say nothing, or half of a request, for ever. So there are MAX_CONNECTIONS at most,
-each has REQUEST_TIMEOUT for its first request, and when they are all taken a silent one makes room. Where the system
-has no descriptor left, that is told once a second; asyncio's own way of accepting tells it a hundred times.
+each has REQUEST_TIMEOUT for its first request, and when they are all taken a silent one makes room.
 """
 
 import asyncio
 import contextlib
-import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -19,12 +17,11 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
 
-logger = logging.getLogger(__name__)
+from common.accepting import accepting
 
 MAX_CONNECTIONS = 128  # to one port; a page takes two, and one more for each thing that it loads
 REQUEST_TIMEOUT = 5.0  # s from the connection to the end of its first request's head
 KEEP_ALIVE = 10.0  # s from one request to the next on the same connection
-ACCEPT_PAUSE = 1.0  # s, after the system has refused a connection
 
 
 class ListenError(Exception):
@@ -53,9 +50,7 @@ class HttpServer:
             keepalive_timeout=KEEP_ALIVE,
         )
         self._silent: dict[web.RequestHandler, asyncio.TimerHandle] = {}  # who has not asked yet, oldest first
-        self._accepting: list[asyncio.Task[None]] = []
-        self._listening: asyncio.Server | None = None
-        self._listeners: list[socket.socket] = []
+        self._open = contextlib.AsyncExitStack()
 
     async def open(self, host: str, port: int) -> None:
         """Listen.
@@ -64,44 +59,18 @@ class HttpServer:
             ListenError: the address cannot be had.
         """
         await self._runner.setup()
-        loop = asyncio.get_running_loop()
         try:
-            # it binds as asyncio does, but it is we who accept
-            self._listening = await loop.create_server(asyncio.Protocol, host, port, start_serving=False)
-            for bound in self._listening.sockets:
-                listener = bound.dup()
-                self._listeners.append(listener)
-                listener.listen(MAX_CONNECTIONS)
-                self._accepting.append(asyncio.create_task(self._accept(listener)))
+            await self._open.enter_async_context(accepting(host, port, self._take))
         except OSError as error:
             await self.close()
             raise ListenError(f"--http {host}:{port}: cannot listen there: {error.strerror or error}") from None
 
     async def close(self) -> None:
         """Send everyone away. Does nothing the second time."""
-        for task in self._accepting:
-            task.cancel()
-        if self._accepting:
-            await asyncio.wait(self._accepting)
-        for listener in self._listeners:
-            listener.close()
-        if self._listening is not None:
-            self._listening.close()
+        await self._open.aclose()
         for timer in self._silent.values():
             timer.cancel()
         await self._runner.cleanup()
-
-    async def _accept(self, listener: socket.socket) -> None:
-        """Accept connections for ever."""
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, _ = await loop.sock_accept(listener)
-            except OSError as error:
-                logger.warning("HTTP: a connection cannot be accepted: %s", error.strerror or error)
-                await asyncio.sleep(ACCEPT_PAUSE)
-                continue
-            await self._take(connection)
 
     async def _take(self, connection: socket.socket) -> None:
         """Let a connection ask for something, if there is room for it."""
@@ -112,8 +81,7 @@ class HttpServer:
             return
         handler = server()
         self._silent[handler] = loop.call_later(REQUEST_TIMEOUT, self._give_up, handler)
-        with contextlib.suppress(OSError):  # it has left
-            await loop.connect_accepted_socket(lambda: handler, connection)
+        await loop.connect_accepted_socket(lambda: handler, connection)
 
     def _make_room(self) -> bool:
         """Hang up on the one that has been silent for longest; return whether there was one."""

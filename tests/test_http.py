@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from common import http
+from common import accepting, http
 from tools.procfs import free_port
 
 PATIENCE = 60.0  # s
@@ -109,7 +109,7 @@ async def test_no_descriptors_left_is_told_once_a_second(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """While no connection can be accepted, that is a line for each pause; and who waited is served afterwards."""
-    monkeypatch.setattr(http, "ACCEPT_PAUSE", 0.2)
+    monkeypatch.setattr(accepting, "PAUSE", 0.2)
     async with served() as port:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         waiting = []
@@ -137,7 +137,7 @@ async def test_no_descriptors_left_is_told_once_a_second(
                 os.close(descriptor)
         assert told <= took / 0.2 + 1
         assert {record.getMessage() for record in caplog.records} == {
-            f"HTTP: a connection cannot be accepted: {os.strerror(errno.EMFILE)}"
+            f"port {port}: a connection cannot be accepted: {os.strerror(errno.EMFILE)}"
         }
         assert await ask(port, "/healthz") == (200, b"ok\n")
         for connection in waiting:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
+from common.accepting import accepting, taken_as_streams
 from common.sessions import End, PeerError, SessionError, SlowPeerError
 from transport.aiortc_internals import drop
 from transport.signaling import AcceptedSignaling, close_signaling
@@ -142,10 +143,9 @@ async def listen(host: str, port: int, receive_visit: Callable[[AcceptedSignalin
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await asyncio.start_server(on_connection, host, port)
     try:
-        yield
+        async with accepting(host, port, taken_as_streams(on_connection)):
+            yield
     finally:
-        server.close()
         while tasks:
             await asyncio.wait(tasks)
