@@ -147,6 +147,8 @@ def summary_line(summary: dict[str, Any]) -> str:
     states = [str(state) for state in State if state is not State.OPEN]
     told = [f"{name_of(name, judged)} {frames[name]}" for name in ("sent", *states, "unmatched")]
     parts = ["  ".join([*told, f"late {summary['late']}"])]
+    if not judged:
+        parts.append("no truth is known, so no error")
     for name, key, unit in FIGURES:
         if values := summary[key]:
             quantiles = "  ".join(f"{quantile} {format_number(values[quantile])}" for quantile in ("p50", "p99"))

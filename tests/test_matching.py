@@ -247,7 +247,7 @@ def test_match_searches_seldom_for_one_that_fits_nothing(monkeypatch: pytest.Mon
     def count(reports: set[int], _: object) -> None:
         searched.append(len(reports))
 
-    monkeypatch.setattr("matching.find_shift", count)
+    monkeypatch.setattr("protocol.matching.find_shift", count)
     Session().run(noise(lambda _, dice: dice.randrange(MODULUS)))
     assert max(searched) <= MAX_HELD
     assert len(searched) <= (600 - MAX_HELD) / 16 + MAX_HELD

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from fractions import Fraction
 from types import SimpleNamespace
@@ -26,6 +27,12 @@ from transport.receiver import MAX_BEHIND, SHORT, Decoding, install, is_key_fram
 SCENE = Scene(64, 64, radius=10)
 KEY = b"\x10\x00\x00\x9d\x01\x2a"  # how a VP8 key frame begins: frame tag and start code
 DEADLINE = 30.0  # s
+
+
+@pytest.fixture(autouse=True)
+def every_picture_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every picture be decoded in the event loop, however busy this machine is."""
+    monkeypatch.setattr(receiver, "SHORT", math.inf)
 
 
 def encode_film(codec: str, count: int, keys: tuple[int, ...] = (0,)) -> list[bytes]:
@@ -152,9 +159,15 @@ class SlowDecoder:
         return [picture]
 
 
+def decode_slowly(monkeypatch: pytest.MonkeyPatch, *pauses: float) -> None:
+    """Let every decoder take its time, and what takes longer than SHORT go to the thread."""
+    monkeypatch.setattr(receiver, "SHORT", SHORT)
+    monkeypatch.setattr(receiver, "create_decoder", lambda _: SlowDecoder(*pauses))
+
+
 async def test_decoding_moves_what_takes_long_to_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pictures still come in order, and the event loop has no part in more than the first."""
-    monkeypatch.setattr(receiver, "create_decoder", lambda _: SlowDecoder(3 * SHORT))
+    decode_slowly(monkeypatch, 3 * SHORT)
     receiving = Receiving()
     for k in range(8):
         receiving.take(k, KEY + b"\0")
@@ -166,7 +179,7 @@ async def test_decoding_moves_what_takes_long_to_a_thread(monkeypatch: pytest.Mo
 
 async def test_decoding_keeps_the_order_when_it_gets_quick_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A quick picture does not overtake a slow one that the thread still has."""
-    monkeypatch.setattr(receiver, "create_decoder", lambda _: SlowDecoder(3 * SHORT, 0, 0.3, 0))
+    decode_slowly(monkeypatch, 3 * SHORT, 0, 0.3, 0)
     receiving = Receiving()
     for k in range(3):
         receiving.take(k, KEY + b"\0")
@@ -179,7 +192,7 @@ async def test_decoding_keeps_the_order_when_it_gets_quick_again(monkeypatch: py
 
 async def test_decoding_that_falls_behind_goes_on_at_a_key_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits is bounded: then the picture stands still until the next key frame."""
-    monkeypatch.setattr(receiver, "create_decoder", lambda _: SlowDecoder(2 * SHORT))
+    decode_slowly(monkeypatch, 2 * SHORT)
     receiving, delta = Receiving(), b"\x11\x00\x00"
     for k in range(100):
         receiving.take(k, delta if k else KEY + b"\0")
@@ -194,7 +207,7 @@ async def test_decoding_that_falls_behind_goes_on_at_a_key_frame(monkeypatch: py
 
 async def test_decoding_ends_while_its_thread_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The end waits for nobody."""
-    monkeypatch.setattr(receiver, "create_decoder", lambda _: SlowDecoder(0.1))
+    decode_slowly(monkeypatch, 0.1)
     receiving = Receiving()
     for k in range(5):
         receiving.take(k, KEY + b"\0")
