@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import client
-from ball_track import COLORS, Scene, blank, draw
+from ball_track import COLORS, Image, Scene, blank, draw
 from bench.clips import Clip, to_i420
 from finding.color import HUES, find, find_disc
 from support.programs import read_summary, run
@@ -108,14 +108,33 @@ def test_find_takes_the_larger_of_two():
     assert find(to_i420(picture), HUES["red"]) == pytest.approx((220, 120), abs=0.2)
 
 
-def test_find_sees_a_ball_at_the_edge():
-    """A ball that touches the edge of the picture is found, and nothing fails."""
-    for x, y in ((24, 24), (295, 215), (2, 2), (-5, 100), (318, 238)):
-        picture = np.full((240, 320, 3), 90, np.uint8)
-        cv2.circle(picture, (x, y), 24, BALLS["blue"], cv2.FILLED)
-        point = find(to_i420(picture), HUES["blue"])
-        if 24 <= x <= 295 and 24 <= y <= 215:
-            assert point == pytest.approx((x, y), abs=0.3)
+def with_ball(x: int, y: int) -> Image:
+    """Return a picture of 320x240 with a blue ball of radius 24, perhaps cut off by the edge."""
+    picture = np.full((240, 320, 3), 90, np.uint8)
+    cv2.circle(picture, (x, y), 24, BALLS["blue"], cv2.FILLED)
+    return to_i420(picture)
+
+
+@pytest.mark.parametrize(("x", "y"), [(24, 24), (295, 215), (24, 120), (160, 215)])
+def test_find_sees_a_ball_that_touches_the_edge(x: int, y: int):
+    """A ball that is whole, at the very edge of the picture, is found as anywhere else."""
+    assert find(with_ball(x, y), HUES["blue"]) == pytest.approx((x, y), abs=0.3)
+
+
+@pytest.mark.parametrize(("x", "y"), [(2, 2), (-5, 100), (318, 238), (160, 12), (305, 120)])
+def test_find_sees_what_is_left_of_a_ball_at_the_edge(x: int, y: int):
+    """Of a ball that is cut off the part that is to be seen is found: in the picture, and on the ball."""
+    point = find(with_ball(x, y), HUES["blue"])
+    assert point is not None
+    assert 0 <= point.x < 320
+    assert 0 <= point.y < 240
+    assert math.dist(point, (x, y)) < 24
+
+
+@pytest.mark.parametrize(("x", "y"), [(-23, 100), (160, -22), (342, 120)])
+def test_find_sees_no_ball_in_a_sliver(x: int, y: int):
+    """Of a ball that is all but out of the picture nothing is made."""
+    assert find(with_ball(x, y), HUES["blue"]) is None
 
 
 @pytest.mark.parametrize(

@@ -86,8 +86,11 @@ def honest_pair(tmp_path: Path) -> Iterator[tuple[Program, int]]:
     assert summary["clients"][-1]["frames"]["unmatched"] == 0
     assert summary["clients"][-1]["rejected"] == 0
     rows = [row for row in csv.DictReader(csv_path.read_text().splitlines()) if row["client"] == "1"]
-    last = int(rows[-1]["k"])
-    assert [row["k"] for row in rows if row["state"] == "lost" and int(row["k"]) < last - 30] == []
+    numbers = [int(row["k"]) for row in rows]
+    assert numbers == sorted(set(numbers))
+    gaps = numbers[-1] - numbers[0] + 1 - len(numbers)
+    assert gaps == summary["clients"][-1]["late"]  # what the film had and the client was not sent is told, to the frame
+    assert [row["k"] for row in rows if row["state"] == "lost" and int(row["k"]) < numbers[-1] - 30] == []
     assert "Traceback" not in serving.output
 
 
