@@ -7,14 +7,17 @@ that process_a stores over a data channel to the server.
 """
 
 if __name__ == "__main__":  # before the imports, which take a while
-    from common.missing import tell_missing_packages
     from common.stopping import end_at_once
 
     end_at_once()
+
+    from common.missing import tell_missing_packages
+
     tell_missing_packages("client.py")
 
 import argparse
 import asyncio
+import colorsys
 import contextlib
 import logging
 import re
@@ -49,7 +52,7 @@ from protocol.messages import (
     parse,
 )
 from transport.reports import AGAIN_AFTER, Reporting
-from views.views import Views, kinds
+from views.views import ViewError, Views, kinds
 
 # Nothing here may import av, and so aiortc, at the top: process_a imports this file again (multiprocessing's
 # start method is spawn) and has to do without. So it can come up while this process still imports them.
@@ -67,6 +70,8 @@ logger = logging.getLogger(__name__)
 DRAIN_TIMEOUT = 1.0  # s for the server to account for what is on its way, at the end
 OWN_READY_TIMEOUT = 120.0  # s for a person's own finder to be imported, and to look for the first time
 PAGE_ADDRESS = "127.0.0.1", 8080  # of the page, if no other is given
+HUE_SPREAD = 15  # degrees to either side of a colour that was given
+MIN_SATURATION, MIN_VALUE = 0.35, 40  # of 1, of 255; of such a colour
 TELL_INTERVAL = 10.0  # s between two lines of counts, where stdout is no terminal
 
 
@@ -111,17 +116,17 @@ class Client:
                 if self._faults is not None:
                     print(f"waiting for {self._args.find} to load", flush=True)
                 if await unless(self.stop, stack.enter_async_context(self._finder)):
-                    await self._views.started()
+                    await unless(self.stop, self._views.started())
                     await self._run_sessions()
-        except (FinderError, ListenError) as error:
+        except (FinderError, ListenError, ViewError) as error:
             self._failure = str(error)
+        self._failure = self._failure or self._views.missing
+        if self._failure is not None:
+            print(f"client.py: error: {self._failure}", file=sys.stderr)
         print(self._so_far())
         if self._faults is not None:
             print(self._faults)
-        if self._failure is None:
-            return 1 if self._views.failed else 0
-        print(f"client.py: error: {self._failure}", file=sys.stderr)
-        return 1
+        return 1 if self._failure is not None or self._views.failed else 0
 
     async def _run_sessions(self) -> None:
         """Dial until stopped, told goodbye, or out of time.
@@ -304,7 +309,7 @@ class Client:
 
 
 def hues(text: str) -> tuple[float, float] | None:
-    """Return a range of hues in degrees from a colour's name or FROM-TO; None for auto.
+    """Return a range of hues in degrees from a colour's name, FROM-TO or RRGGBB; None for auto.
 
     Raises:
         argparse.ArgumentTypeError: it is none of these.
@@ -313,6 +318,11 @@ def hues(text: str) -> tuple[float, float] | None:
         return None
     if text in color_find.HUES:
         return color_find.HUES[text]
+    if re.fullmatch(r"#?[0-9a-fA-F]{6}", text):
+        hue, saturation, value = colorsys.rgb_to_hsv(*bytes.fromhex(text.removeprefix("#")))
+        if saturation < MIN_SATURATION or value < MIN_VALUE:
+            raise argparse.ArgumentTypeError(f"{text!r}: has no hue to be told by; auto finds a ball on black")
+        return (round(hue * 360) - HUE_SPREAD) % 360, (round(hue * 360) + HUE_SPREAD) % 360
     match = re.fullmatch(r"(\d{1,3})-(\d{1,3})", text, re.ASCII)
     if match is None or int(match[1]) > 360 or int(match[2]) > 360:
         names = ", ".join(color_find.HUES)
@@ -337,48 +347,58 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the options; exit with status 2 if they are wrong."""
     parser = options.Parser(description="Find the ball in what a server films, and tell it where it is.")
     options.add_shared(parser)
-    parser.add_argument(
-        "--wait", type=options.seconds, default=30.0, metavar="SECONDS", help="for a server that is not there yet (30)"
+    add, conditional = parser.add_argument, options.Conditional
+    add(
+        "--wait",
+        type=options.patience,
+        default=30.0,
+        metavar="SECONDS",
+        help="for a server that is not there yet; 0: try once (30)",
     )
-    parser.add_argument(
+    add(
         "--stay",
         action=argparse.BooleanOptionalAction,
         default=False,
         help="dial again when the server says goodbye, too: there will be another one (no)",
     )
-    parser.add_argument(
+    add(
         "--jitter-buffer",
         choices=["marker", "stock"],
-        default="marker",
         help="release a frame on its last packet, or as aiortc does on the next frame's first (marker)",
     )
-    parser.add_argument(
+    add(
         "--view",
         type=kinds,
         default="auto",
         metavar="auto|window|web|none",
         help="what to show, several with commas between; auto: a window if there is a display (auto)",
     )
-    parser.add_argument(
+    add(
         "--http",
         type=options.address,
-        metavar="HOST:PORT",
+        metavar="[HOST:]PORT",
         help="be watched there: /healthz, /readyz, /metrics, and with --view web its page (nowhere, 127.0.0.1:8080)",
     )
-    parser.add_argument(
+    add(
         "--color",
         type=hues,
-        metavar="auto|NAME|FROM-TO",
-        help="of the ball in a real scene, a name or a range of hues in degrees; auto: any ball on black (auto)",
+        metavar="auto|NAME|FROM-TO|RRGGBB",
+        help="of the ball in a real scene: a name, a range of hues in degrees, or a colour; auto: any on black (auto)",
     )
-    parser.add_argument(
+    add(
         "--find",
         type=own_finder,
         metavar="MODULE:FUNCTION",
         help="a finder of your own: a function of a BGR image that returns x, y or None (ours)",
     )
-    parser.add_argument("--record", metavar="FILE.mp4", help="record what the view shows")
+    add("--record", type=options.recording_file, metavar="FILE.mp4", help="record what the view shows")
     args = parser.parse_args(argv)
+    options.settle(
+        parser,
+        args,
+        conditional("jitter_buffer", args.transport == "media", "--transport media", "marker"),
+        conditional("stun", args.transport != "tcp", "--transport media or datachannel"),
+    )
     if args.find is not None and args.color is not None:
         parser.error("argument --find: goes without --color")
     return args

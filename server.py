@@ -8,10 +8,12 @@ error, milliseconds of latency, frames lost. README.md has the protocol.
 """
 
 if __name__ == "__main__":  # before the imports, which take a while
-    from common.missing import tell_missing_packages
     from common.stopping import end_at_once
 
     end_at_once()
+
+    from common.missing import tell_missing_packages
+
     tell_missing_packages("server.py")
 
 import argparse
@@ -23,15 +25,15 @@ import sys
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import VIDEO_TIME_BASE, MediaStreamError
 from av import Packet, VideoFrame
 
-from ball_track import Point, Scene
+from ball_track import Scene
 from common import http, options
+from common.files import replaces
 from common.http import ListenError
 from common.memory import keep_freed_memory
 from common.sessions import End
@@ -43,7 +45,7 @@ from film.image_encoder import ImageEncoder
 from film.rungs import Rungs, Subscription
 from film.sources import SourceError, SourceFilm, camera_of
 from film.stepping import rungs
-from film.truth import read_truth
+from film.truth import truth_file
 from film.video_encoder import CODECS, DEFAULT_BITRATE, SharedEncoder
 from protocol.images import DEFAULT_QUALITY, PNG
 from scoring.account import Account
@@ -304,7 +306,7 @@ class Server:
         self.failure: str | None = None  # why the film is gone for everybody
         self._listening = self._printing_failed = False
         self._terminal = Terminal(args.print, self.score)
-        self._csv = LedgerFile(args.csv) if args.csv else None
+        self._csv: LedgerFile | None = None
         self._numbers = itertools.count(1)
         self._sessions: set[Session] = set()
         self._ended = Score()  # of the clients that have left
@@ -325,6 +327,7 @@ class Server:
         async with watched, listen(host, port, lambda signaling: Session(next(self._numbers), self, signaling)):
             self._listening = True
             self._terminal.say(f"filming at {host}:{port}; stop with Ctrl-C")
+            self._open_files()
             printing = start(self._terminal.run(), self._on_printing_failed)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.args.duration):
@@ -349,6 +352,14 @@ class Server:
     def _on_printing_failed(self, error: Exception) -> None:
         self._printing_failed = True
         logger.error("nothing more is printed until the end: %r", error, exc_info=error)
+
+    def _open_files(self) -> None:
+        """Begin the CSV, and say what will be replaced; not before the port is had, or there may be no run at all."""
+        for option, path in (("--csv", self.args.csv), ("--summary", self.args.summary)):
+            if path is not None and replaces(path):
+                self._terminal.say(f"{option}: {path} is there already; the end of this run replaces it")
+        if self.args.csv is not None:
+            self._csv = LedgerFile(self.args.csv)
 
     def score(self) -> Score:
         """Return the counts and figures of all clients together, as of now."""
@@ -412,7 +423,7 @@ class Server:
         if self._csv is not None:
             self._csv.close()
             good = good and not self._csv.failed
-        if self.args.summary:
+        if self.args.summary is not None:
             good = write_summary(self.args.summary, summary) and good
         return 0 if good else 1
 
@@ -429,78 +440,55 @@ def create_encoders(film: Footage, args: argparse.Namespace, on_encoded: Callabl
 # --- The command line ----------------------------------------------------------------------------
 
 
-def truth(text: str) -> dict[int, Point]:
-    """Return where the ball is in each frame of a video file, read from a CSV; see film/truth.py.
-
-    Raises:
-        argparse.ArgumentTypeError: it cannot be read, or is none.
-    """
-    try:
-        return read_truth(Path(text))
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: {error.strerror}") from None
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
-
-
 def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, Scene]:
     """Return the options and the scene that they describe; exit with status 2 if they are wrong."""
     parser = options.Parser(description="Film a bouncing ball and keep the score of who finds it.")
     options.add_shared(parser)
-    scene = Scene()
-    parser.add_argument(
-        "--size", type=options.size, default=(scene.width, scene.height), metavar="WxH", help="px (640x480)"
-    )
-    parser.add_argument("--fps", type=float, default=scene.fps, metavar="N", help="frames a second (30)")
-    parser.add_argument("--radius", type=float, default=scene.radius, metavar="PX", help="the ball's, px (20)")
-    parser.add_argument("--speed", type=float, default=scene.speed, metavar="N", help="the ball's, px a second (240)")
-    parser.add_argument("--color", type=options.color, default=scene.color, help="the ball's, a name or RRGGBB (white)")
-    parser.add_argument("--seed", type=int, default=scene.seed, metavar="N", help="chooses the ball's path (0)")
-    parser.add_argument(
+    add, number, scene = parser.add_argument, options.number, Scene()
+    add("--size", type=options.size, metavar="WxH", help="px (640x480)")
+    add("--fps", type=number("1 to 240 frames a second"), metavar="N", help="frames a second (30)")
+    add("--radius", type=number("px, 3 to half the shorter side"), metavar="PX", help="the ball's, px (20)")
+    add("--speed", type=number("px a second, 0 or more"), metavar="N", help="the ball's, px a second (240)")
+    add("--color", type=options.color, help="the ball's, a name or RRGGBB (white)")
+    add("--seed", type=options.whole_number, metavar="N", help="chooses the ball's path (0)")
+    add(
         "--source",
         default=BALL,
         metavar="ball|CAMERA|FILE",
         help="what to film: the drawn ball, a camera such as 0 or /dev/video0, or a video file, again and again (ball)",
     )
-    parser.add_argument(
-        "--truth", type=truth, metavar="FILE.csv", help="where the ball is in the file: frame, x, y in px (unknown)"
+    add(
+        "--truth",
+        type=truth_file,
+        metavar="FILE.csv",
+        help="where the ball is in the file: frame, x, y in px",
     )
-    parser.add_argument("--codec", choices=CODECS, default="vp8", help="of the video (vp8)")
-    parser.add_argument(
-        "--bitrate",
-        type=options.bitrate,
-        default=DEFAULT_BITRATE,
-        metavar="BIT/S",
-        help="of the video, such as 500k (500k)",
-    )
-    parser.add_argument(
+    add("--codec", choices=CODECS, help="of the video (vp8)")
+    add("--bitrate", type=options.bitrate, metavar="BIT/S", help="of the video, such as 500k (500k)")
+    add(
         "--encoder",
         choices=["shared", "aiortc"],
-        default="shared",
         help="encode once for all clients, or let aiortc do it for each, at a bit rate of its own (shared)",
     )
-    parser.add_argument(
+    add(
         "--quality",
         type=options.quality,
-        default=DEFAULT_QUALITY,
+        default=options.UNSET,
         metavar="1-100|png",
         help="of the images that datachannel and tcp send: JPEG's, or png, which is lossless (90)",
     )
-    parser.add_argument("--once", action="store_true", help="end after the first client")
-    parser.add_argument("--print", choices=MODES, default="auto", help="what to print (auto)")
-    parser.add_argument("--summary", type=Path, metavar="FILE.json", help="write the figures to a file at the end")
-    parser.add_argument(
+    add("--once", action="store_true", help="end after the first client")
+    add("--print", choices=MODES, default="auto", help="what to print (auto)")
+    add("--summary", type=options.output_file, metavar="FILE.json", help="write the figures to a file at the end")
+    add("--csv", type=options.output_file, metavar="FILE.csv", help="write every frame to a file")
+    add(
         "--http",
         type=options.address,
-        metavar="HOST:PORT",
+        metavar="[HOST:]PORT",
         help="be watched there: /healthz, /readyz, /metrics (nowhere)",
     )
-    parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="write every frame to a file")
     args = parser.parse_args(argv)
-    if args.transport != "media" and find_spec("cv2") is None:
-        parser.error(f"argument --transport: {args.transport} needs OpenCV, which is not installed here")
-    if args.truth is not None and (args.source == BALL or camera_of(args.source) is not None):
-        parser.error("argument --truth: goes with a video file as --source")
+    settle(parser, args)
     try:
         width, height = args.size
         scene = Scene(
@@ -509,6 +497,31 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
     except ValueError as error:
         parser.error(f"argument --{error}")
     return args, scene
+
+
+def settle(parser: options.Parser, args: argparse.Namespace) -> None:
+    """Refuse options that do not go together, and fill in the defaults of those that were not given."""
+    media, drawn, scene = args.transport == "media", args.source == BALL, Scene()
+    asked = drawn or camera_of(args.source) is not None  # a file has a size and a rate of its own
+    shared = media and args.encoder != "aiortc"
+    conditional = options.Conditional
+    if not media and find_spec("cv2") is None:
+        parser.error(f"argument --transport: {args.transport} needs OpenCV, which is not installed here")
+    options.settle(
+        parser,
+        args,
+        conditional("codec", media, "--transport media", "vp8"),
+        conditional("bitrate", shared, "--transport media and --encoder shared", DEFAULT_BITRATE),
+        conditional("encoder", media, "--transport media", "shared"),
+        conditional("quality", not media, "--transport datachannel or tcp", DEFAULT_QUALITY),
+        conditional("stun", args.transport != "tcp", "--transport media or datachannel"),
+        conditional("size", asked, "the drawn ball or a camera as --source", (scene.width, scene.height)),
+        conditional("fps", asked, "the drawn ball or a camera as --source", scene.fps),
+        *(conditional(each, drawn, "the drawn ball", getattr(scene, each)) for each in ("radius", "speed", "color")),
+        conditional("seed", drawn, "the drawn ball", scene.seed),
+        conditional("truth", not asked, "a video file as --source"),
+    )
+    options.refuse_one_file_twice(parser, args, "summary", "csv")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -55,6 +55,11 @@ def check_writable(path: Path) -> None:
         raise ValueError("no permission to write it")
 
 
+def replaces(path: Path) -> bool:
+    """Return whether writing a file takes the place of what is in it now."""
+    return is_plain(path) and path.exists() and path.stat().st_size > 0
+
+
 def is_plain(path: Path) -> bool:
     """Return whether a name is a file's, or nobody's yet: no device, FIFO or descriptor of this process."""
     return OWN_DESCRIPTOR.fullmatch(str(path)) is None and (path.is_file() or not path.exists())

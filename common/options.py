@@ -6,11 +6,16 @@ import logging
 import math
 import re
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
 
 from ball_track import COLORS
+from common import files
 from protocol.images import PNG
+
+UNSET = object()  # where None is a value
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,6 +49,38 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--log-format", choices=["text", "json"], default="text", help="of the log on stderr (text)")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="log more; twice: everything")
+
+
+class Conditional(NamedTuple):
+    """An option that has an effect together with others only; its default in the parser is None, or UNSET.
+
+    name: as in the parsed arguments; holds: whether those others are there; rule: which they are.
+    """
+
+    name: str
+    holds: bool
+    rule: str
+    default: object = None
+
+
+def settle(parser: Parser, args: argparse.Namespace, *conditionals: Conditional) -> None:
+    """Refuse what was asked for and would have no effect; fill in the defaults of what was not asked for."""
+    for name, holds, rule, default in conditionals:
+        if getattr(args, name) is parser.get_default(name):
+            setattr(args, name, default)
+        elif not holds:
+            parser.error(f"argument --{name.replace('_', '-')}: has an effect with {rule} only")
+
+
+def refuse_one_file_twice(parser: Parser, args: argparse.Namespace, *names: str) -> None:
+    """Refuse two options that would write the same file."""
+    seen: dict[Path, str] = {}
+    for name in names:
+        path = getattr(args, name)
+        if path is None or not files.is_plain(path):
+            continue
+        if (other := seen.setdefault(path.resolve(), name)) != name:
+            parser.error(f"argument --{name}: '{path}': is what --{other} writes")
 
 
 def configure_logging(verbose: int, log_format: str = "text") -> None:
@@ -83,18 +120,20 @@ def port(text: str) -> int:
 
 
 def address(text: str) -> tuple[str, int]:
-    """Return host and TCP port from HOST:PORT; an IPv6 address stands in brackets.
+    """Return host and TCP port from HOST:PORT, an IPv6 address in brackets; from PORT alone, on this machine only.
 
     Raises:
         argparse.ArgumentTypeError: it is not of that form.
 
-    >>> address("127.0.0.1:8080"), address("[::1]:8080")
-    (('127.0.0.1', 8080), ('::1', 8080))
+    >>> address("0.0.0.0:8080"), address("[::1]:8080"), address("8080")
+    (('0.0.0.0', 8080), ('::1', 8080), ('127.0.0.1', 8080))
     """
+    if re.fullmatch(r"\d+", text, re.ASCII):
+        return "127.0.0.1", port(text)
     host, _, number = text.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not bare or (":" in bare and bare == host):
-        raise argparse.ArgumentTypeError(f"{text!r}: must be HOST:PORT, such as 127.0.0.1:8080")
+        raise argparse.ArgumentTypeError(f"{text!r}: must be PORT, or HOST:PORT such as 0.0.0.0:8080")
     return bare, port(number)
 
 
@@ -111,6 +150,65 @@ def seconds(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r}: must be seconds, a number above 0")
     return value
+
+
+def patience(text: str) -> float:
+    """Return a time in seconds, 0 or more.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    return 0.0 if re.fullmatch(r"0+(\.0*)?", text, re.ASCII) else seconds(text)
+
+
+def number(rule: str) -> Callable[[str], float]:
+    """Return what makes a number of a text; which ones are good, as `rule` says, is checked elsewhere."""
+
+    def convert(text: str) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r}: must be {rule}") from None
+
+    return convert
+
+
+def whole_number(text: str) -> int:
+    """Return a whole number.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if not re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number")
+    return int(text)
+
+
+def output_file(text: str) -> Path:
+    """Return the path of a file to be written, which can be, as far as that can be told before.
+
+    Raises:
+        argparse.ArgumentTypeError: it cannot.
+    """
+    if not text or text.endswith("/"):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be the name of a file")
+    try:
+        files.check_writable(Path(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+    return Path(text)
+
+
+def recording_file(text: str) -> Path:
+    """Return the path of a recording to be written.
+
+    Raises:
+        argparse.ArgumentTypeError: it cannot, or is none.
+    """
+    path = output_file(text)
+    if path.suffix.lower() != ".mp4" or not files.is_plain(path):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a file whose name ends with .mp4")
+    return path
 
 
 def stun(text: str) -> str:
@@ -143,15 +241,15 @@ def size(text: str) -> tuple[int, int]:
 
 
 def color(text: str) -> tuple[int, int, int]:
-    """Return blue, green and red from a name or RRGGBB in hexadecimal digits.
+    """Return blue, green and red from a name or RRGGBB in hexadecimal digits, with or without a # before them.
 
     Raises:
         argparse.ArgumentTypeError: it is neither.
     """
     if text in COLORS:
         return COLORS[text]
-    if re.fullmatch(r"[0-9a-fA-F]{6}", text):
-        red, green, blue = bytes.fromhex(text)
+    if re.fullmatch(r"#?[0-9a-fA-F]{6}", text):
+        red, green, blue = bytes.fromhex(text.removeprefix("#"))
         return blue, green, red
     raise argparse.ArgumentTypeError(f"{text!r}: must be one of {', '.join(COLORS)}, or RRGGBB such as ff8000")
 

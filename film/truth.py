@@ -3,12 +3,27 @@
 Frames count from 0; x and y are px, and empty where no ball is to be seen.
 """
 
+import argparse
 import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 from ball_track import Point
 from protocol.messages import MAX_PIXELS
+
+
+def truth_file(text: str) -> dict[int, Point]:
+    """Return where the ball is in each frame of a video file, named on the command line.
+
+    Raises:
+        argparse.ArgumentTypeError: it cannot be read, or is none.
+    """
+    try:
+        return read_truth(Path(text))
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error.strerror}") from None
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
 
 
 def read_truth(path: Path) -> dict[int, Point]:

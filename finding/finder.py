@@ -101,7 +101,7 @@ class Finder:
         except TimeoutError:
             await self.close()
             raise FinderError(f"process_a was not ready within {self._ready_timeout:g} s") from None
-        except asyncio.CancelledError:
+        except asyncio.CancelledError:  # nobody waits for it any more
             await self.close()
             raise
         if self.failed.done():

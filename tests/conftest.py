@@ -4,6 +4,8 @@ import os
 import shutil
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -48,3 +50,27 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker, lacks in NEEDS.items():
         if item.get_closest_marker(marker) and (reason := lacks()):
             pytest.skip(reason)
+
+
+class FullDisk:
+    """A file that takes no more, as /dev/full: every flush fails, and so does closing with data in it."""
+
+    def __init__(self, path: Path) -> None:
+        path.touch()
+        self._full = Path("/dev/full").open("wb")  # noqa: SIM115  # it is closed below
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._full, name)
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every file that is opened for writing be on a disk that is full."""
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    real = Path.open
+
+    def opened(self: Path, mode: str = "r", **options: Any) -> Any:
+        return FullDisk(self) if set(mode) & {"w", "x"} and self != Path("/dev/full") else real(self, mode, **options)
+
+    monkeypatch.setattr(Path, "open", opened)

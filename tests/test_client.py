@@ -65,10 +65,23 @@ def test_client_and_server_end_together_on_ctrl_c(tmp_path: Path):
 def test_client_gives_up_when_there_is_no_server():
     """Without a server, the client waits as long as it is told, says so in one line, and ends with status 1."""
     port = free_port()
-    with run("client.py", "--signaling-port", port, "--wait", "0.5") as finding:
+    with run("client.py", "--signaling-port", port, "--wait", "0.5", "--view", "none") as finding:
         assert finding.wait() == 1
-        finding.wait_for(f"client.py: error: no server at 127.0.0.1:{port} within 0.5 s: ")
-        assert "Traceback" not in finding.output
+    assert finding.lines[0].startswith(f"client.py: error: no server at 127.0.0.1:{port} within 0.5 s: ")
+    assert finding.lines[1:] == ["received 0 frames, sent 0 coordinates, skipped 0; the server scored 0\n"]
+
+
+def test_client_that_is_not_to_wait_tries_once():
+    """`--wait 0` finds the server that is there, and ends with what is wrong where there is none."""
+    port = free_port()
+    with run("client.py", "--signaling-port", port, "--wait", "0", "--view", "none") as finding:
+        assert finding.wait() == 1
+    assert finding.lines[0].startswith(f"client.py: error: no server at 127.0.0.1:{port}: Connect")
+    with run("server.py", "--signaling-port", port, "--duration", "60") as serving:
+        serving.wait_for("^filming at")
+        with run("client.py", "--signaling-port", port, "--wait", "0") as finding:
+            finding.wait_for("^watching ")
+            assert finding.end() == 0
 
 
 def test_client_comes_back_to_a_server_that_was_killed(tmp_path: Path):
@@ -197,6 +210,14 @@ async def test_client_is_quiet_if_nobody_looks_and_counts_over_sessions(
     assert [wire.heard for wire in wires] == [[] if watched else [Quiet()]] * 2
 
 
+def test_parse_args_takes_what_one_would_expect():
+    """A port alone is this machine's, a colour has a hue, no time to wait is a time, and defaults are there."""
+    args = client.parse_args(["--view", "web", "--http", "8080", "--color", "#ff0000", "--wait", "0"])
+    assert (args.http, args.color, args.wait) == (("127.0.0.1", 8080), (345, 15), 0)
+    assert args.jitter_buffer == "marker"
+    assert client.parse_args(["--color", "0000ff"]).color == (225, 255)
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
@@ -206,6 +227,10 @@ async def test_client_is_quiet_if_nobody_looks_and_counts_over_sessions(
         (["--find", "eyes.py"], "--find: 'eyes.py': must be MODULE:FUNCTION, such as my_module:find"),
         (["--find", "nothing_there:find"], "--find: 'nothing_there:find': there is no such module in this folder"),
         (["--find", "examples.finders:blob", "--color", "red"], "--find: goes without --color"),
+        (["--transport", "tcp", "--jitter-buffer", "stock"], "--jitter-buffer: has an effect with --transport media"),
+        (["--transport", "tcp", "--stun", "stun:a:1"], "--stun: has an effect with --transport media or datachannel"),
+        (["--color", "#777777"], "--color: '#777777': has no hue"),
+        (["--color", "puce"], "--color: 'puce': must be auto"),
     ],
 )
 def test_parse_args_names_option_value_and_rule(capsys: pytest.CaptureFixture[str], args: list[str], words: str):

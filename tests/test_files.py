@@ -25,6 +25,102 @@ def write(path: Path, text: str = "whole\n") -> bool:
     return not file.failed
 
 
+def test_whole_file_appears_when_it_is_closed(tmp_path: Path) -> None:
+    """Until then there is nothing under its name; then there is everything, and nothing else."""
+    path = tmp_path / "out.txt"
+    with WholeFile(path) as file:
+        file.write("one\n")
+        file.write("zwölf\n")
+        assert not path.exists()
+    assert path.read_bytes() == "one\nzwölf\n".encode()
+    assert list(tmp_path.iterdir()) == [path]
+    assert not file.failed
+
+
+def test_whole_file_leaves_the_old_one_until_it_is_whole(tmp_path: Path) -> None:
+    """What was there before is there until the new one takes its place."""
+    path = tmp_path / "out.txt"
+    path.write_text("old")
+    file = WholeFile(path)
+    file.write("new")
+    assert path.read_text() == "old"
+    file.close()
+    assert path.read_text() == "new"
+
+
+def test_whole_file_is_not_there_after_an_exception(tmp_path: Path) -> None:
+    """A block that fails leaves the old file, no part of the new one, and its exception goes on."""
+    path = tmp_path / "out.txt"
+    path.write_text("old")
+
+    def fail() -> None:
+        with WholeFile(path) as file:
+            file.write("new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_whole_file_close_is_harmless_twice(tmp_path: Path) -> None:
+    """A second close, or a write after the first, changes nothing."""
+    path = tmp_path / "out.txt"
+    file = WholeFile(path)
+    file.write("whole")
+    file.close()
+    file.close()
+    file.write("more")
+    file.close()
+    assert path.read_text() == "whole"
+    assert not file.failed
+
+
+@pytest.mark.parametrize("when", ["write", "close"])
+@pytest.mark.usefixtures("full_disk")
+def test_whole_file_on_a_full_disk_is_not_there(tmp_path: Path, when: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A disk that is full is told in one line, leaves nothing behind, and never raises."""
+    path = tmp_path / "out.txt"
+    file = WholeFile(path)
+    for _ in range(10 if when == "write" else 1):
+        file.write("x" * (100_000 if when == "write" else 1))
+    assert file.failed == (when == "write")
+    file.close()
+    file.close()
+    assert file.failed
+    assert list(tmp_path.iterdir()) == []
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert str(path) in caplog.text
+    assert os.strerror(errno.ENOSPC) in caplog.text
+
+
+@pytest.mark.parametrize("place", ["no/such/folder/out.txt", "file/out.txt", "folder"])
+def test_whole_file_that_cannot_be_written_is_told(
+    tmp_path: Path, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder that is not there, or that is none, or a name that a folder has, costs one line and no exception."""
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    before = sorted(tmp_path.iterdir())
+    with WholeFile(tmp_path / place) as file:
+        file.write("new")
+    assert file.failed
+    assert len(caplog.records) == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_whole_file_in_a_folder_without_permission_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """So does a folder that one may not write to."""
+    tmp_path.chmod(0o500)
+    with WholeFile(tmp_path / "out.txt") as file:
+        file.write("new")
+    tmp_path.chmod(0o700)
+    assert file.failed
+    assert len(caplog.records) == 1
+
+
 def test_whole_file_follows_links_and_keeps_the_mode(tmp_path: Path) -> None:
     """A link stays a link, its target gets the text, and who may read it stays as it was."""
     target, link = tmp_path / "deep" / "target", tmp_path / "link"

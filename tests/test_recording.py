@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+import client as client_program
 from ball_track import Scene, draw
 from support.marks import find_cross, find_white
 from support.programs import Program, run, wait_until_gone
@@ -45,7 +47,7 @@ def test_recording_keeps_every_frame_and_its_time(tmp_path: Path) -> None:
     """Whatever the rate does, each frame is seen at its own pts, counted from the first one's."""
     path = tmp_path / "film.mp4"
     times = [12_345 + round(n * 3003.7) + (n % 7) * 16 + (n > 40) * 50_000 for n in range(80)]
-    with Recording(str(path)) as recording:
+    with Recording(path) as recording:
         for k, pts in enumerate(times):
             recording.add(pts, picture(k))
     frames = read(path)
@@ -59,7 +61,7 @@ def test_recording_keeps_every_frame_and_its_time(tmp_path: Path) -> None:
 def test_recording_goes_on_when_the_pts_begin_anew(tmp_path: Path) -> None:
     """A second session follows the first one, at once and at its own pace."""
     path = tmp_path / "film.mp4"
-    with Recording(str(path)) as recording:
+    with Recording(path) as recording:
         for pts in (0, 3000, 6000, 0, 3000, 9000):
             recording.add(pts, picture(pts // 3000))
     assert [round(time * RATE) for time, _ in read(path)] == [0, 3000, 6000, 9000, 12_000, 18_000]
@@ -68,7 +70,7 @@ def test_recording_goes_on_when_the_pts_begin_anew(tmp_path: Path) -> None:
 def test_recording_fits_another_size_to_the_first(tmp_path: Path) -> None:
     """A film has one size; a server that films smaller pictures does not end it."""
     path = tmp_path / "film.mp4"
-    with Recording(str(path)) as recording:
+    with Recording(path) as recording:
         recording.add(0, picture(0))
         recording.add(3000, picture(0, 320, 240))
     assert [seen.shape for _, seen in read(path)] == [(480, 640, 3)] * 2
@@ -77,7 +79,7 @@ def test_recording_fits_another_size_to_the_first(tmp_path: Path) -> None:
 def test_recording_plays_before_it_is_closed(tmp_path: Path) -> None:
     """Were its process killed now, all but the last second or two would be there."""
     path = tmp_path / "film.mp4"
-    with Recording(str(path)) as recording:
+    with Recording(path) as recording:
         for k in range(150):
             recording.add(k * 3000, picture(k))
         assert len(read(path)) >= 90
@@ -86,16 +88,26 @@ def test_recording_plays_before_it_is_closed(tmp_path: Path) -> None:
 
 def test_recording_of_nothing_closes_in_order(tmp_path: Path) -> None:
     """No frame ever came: there is no film, and no error."""
-    recording = Recording(str(tmp_path / "film.mp4"))
+    recording = Recording(tmp_path / "film.mp4")
     recording.close()
     recording.close()
+
+
+def test_recording_with_a_colon_in_its_name_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name such as that of a time is no protocol to FFmpeg."""
+    monkeypatch.chdir(tmp_path)
+    path = Path("rec-2026-11-25T10:00.mp4")
+    with Recording(path) as recording:
+        recording.add(0, picture(0))
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    assert len(read(tmp_path / path)) == 1
 
 
 @pytest.mark.parametrize("path", ["missing/film.mp4", "."])
 def test_recording_to_no_file_raises(tmp_path: Path, path: str) -> None:
     """What is wrong with the path is an OSError, at once."""
     with pytest.raises(OSError, match=r"No such file|Is a directory"):
-        Recording(str(tmp_path / path))
+        Recording(tmp_path / path)
 
 
 # --- As a program ---------------------------------------------------------------------------------
@@ -172,16 +184,42 @@ def open_files(pid: int) -> list[str]:
     return [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
 
 
-@pytest.mark.parametrize(("path", "reason"), [("missing/film.mp4", "No such file"), ("/dev/full", "No space left")])
-def test_client_that_cannot_record_goes_on(
-    tmp_path: Path, filming: tuple[Program, int], path: str, reason: str
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "must be the name of a file"),
+        ("/", "must be the name of a file"),
+        (".", "is a folder"),
+        ("missing/film.mp4", "there is no folder"),
+        ("film.avi", "must be a file whose name ends with .mp4"),
+        ("fifo.mp4", "must be a file whose name ends with .mp4"),
+        ("/dev/full", "must be a file whose name ends with .mp4"),
+    ],
+)
+def test_client_refuses_what_it_cannot_record_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, reason: str
 ) -> None:
-    """One clear line; the coordinates are sent all the same; exit status 1 at the end."""
+    """One clear line at the start, not after an hour; a FIFO that nobody reads holds nobody up."""
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("fifo.mp4")
+    with pytest.raises(SystemExit) as stopped:
+        client_program.parse_args(["--record", name])
+    assert stopped.value.code == 2
+    complaint = capsys.readouterr().err
+    assert complaint.startswith(f"{Path(sys.argv[0]).name}: error: argument --record: {name!r}: ")
+    assert reason in complaint
+    assert complaint.count("\n") == 1
+
+
+@pytest.mark.root
+def test_client_on_a_full_disk_goes_on(tmp_path: Path, filming: tuple[Program, int]) -> None:
+    """A disk that is full in mid-run costs one line and the recording, no coordinate; exit status 1 at the end."""
     server, port = filming
-    with run("client.py", "--signaling-port", port, "--view", "none", "--record", tmp_path / path) as client:
-        (line,) = client.wait_for("recording: cannot write")
-        assert reason in line
-        server.wait_for("latency", count=10)
+    disk = ("unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o size=16k none {tmp_path} && exec "$@"', "sh")
+    args = ("--signaling-port", port, "--view", "none", "--record", tmp_path / "film.mp4")
+    with run("client.py", *args, prefix=disk) as client:
+        client.wait_for("recording: cannot write .*: No space left on device; going on without it")
+        server.wait_for("latency", count=10, after=len(server.lines))
         assert client.end() == 1
         assert "Traceback" not in client.output
         assert len([line for line in client.lines if "recording" in line]) == 1

@@ -1,10 +1,13 @@
 """The server as a program: the ledger adds up, whatever happens to either side."""
 
 import asyncio
+import contextlib
 import csv
 import json
 import re
+import shutil
 import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -275,14 +278,16 @@ def test_server_ends_after_its_duration():
 
 
 def test_server_survives_files_that_cannot_be_written(tmp_path: Path):
-    """An unwritable --csv and --summary cost a line each and the exit status, not the run."""
-    port, nowhere = free_port(), tmp_path / "missing"
-    args = ("--csv", nowhere / "s.csv", "--summary", nowhere / "s.json")
+    """Where the folder of --csv and --summary is gone at the end, that costs a line each and the exit status."""
+    port, folder = free_port(), tmp_path / "out"
+    folder.mkdir()
+    args = ("--csv", folder / "s.csv", "--summary", folder / "s.json")
     with (
         run("server.py", "--signaling-port", port, "--once", *args) as serving,
         run("client.py", "--signaling-port", port) as client,
     ):
         serving.wait_for(r"scored [1-9]")
+        shutil.rmtree(folder)
         assert client.end() == 0
         assert serving.wait() == 1
         assert len(serving.wait_for("cannot write .*No such file or directory")) == 2
@@ -445,6 +450,22 @@ async def test_server_remembers_the_last_clients_and_counts_all(
         (["--signaling-port", "0"], "--signaling-port: '0': must be a port"),
         (["--duration", "0"], "--duration: '0': must be seconds"),
         (["--stun", "example.org"], "--stun: 'example.org': must be stun:HOST:PORT"),
+        (["--fps", "abc"], "--fps: 'abc': must be 1 to 240 frames a second"),
+        (["--radius", "big"], "--radius: 'big': must be px, 3 to half the shorter side"),
+        (["--seed", "1.5"], "--seed: '1.5': must be a whole number"),
+        (["--transport", "tcp", "--codec", "h264"], "--codec: has an effect with --transport media only"),
+        (["--transport", "tcp", "--bitrate", "1M"], "--bitrate: has an effect with --transport media and"),
+        (["--transport", "tcp", "--stun", "stun:a:1"], "--stun: has an effect with --transport media or"),
+        (["--transport", "datachannel", "--encoder", "shared"], "--encoder: has an effect with --transport media"),
+        (["--encoder", "aiortc", "--bitrate", "1M"], "--bitrate: has an effect with --transport media and"),
+        (["--quality", "png"], "--quality: has an effect with --transport datachannel or tcp only"),
+        (["--source", "a.mp4", "--size", "640x480"], "--size: has an effect with the drawn ball or a camera"),
+        (["--source", "0", "--radius", "9"], "--radius: has an effect with the drawn ball only"),
+        (["--csv", ""], "--csv: '': must be the name of a file"),
+        (["--csv", "/"], "--csv: '/': must be the name of a file"),
+        (["--summary", "."], "--summary: '.': is a folder"),
+        (["--summary", "no/s.json"], "--summary: 'no/s.json': there is no folder"),
+        (["--summary", "out", "--csv", "./out"], "--csv: 'out': is what --summary writes"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )
@@ -463,6 +484,48 @@ def test_parse_args_makes_the_scene():
     args, scene = server.parse_args(["--size", "1280x720", "--fps", "60", "--color", "ff8000", "--bitrate", "2M"])
     assert scene == Scene(width=1280, height=720, fps=60, color=(0, 128, 255))
     assert args.bitrate == 2_000_000
+    assert (args.codec, args.encoder) == ("vp8", "shared")
+    assert server.parse_args(["--color", "#ff8000"])[1].color == (0, 128, 255)
+    assert server.parse_args([])[1] == Scene()
+
+
+def test_server_without_the_port_begins_no_file(tmp_path: Path):
+    """Where the port is in use there is no run, and nothing is left of the files that it would have written."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with run("server.py", "--signaling-port", port, "--csv", tmp_path / "out.csv") as serving:
+            assert serving.wait() == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_server_says_what_it_replaces(tmp_path: Path):
+    """A file that is there already is named at the start, and is whole until the end."""
+    (tmp_path / "old.csv").write_text("old\n")
+    names = ("--csv", tmp_path / "old.csv", "--summary", tmp_path / "new.json")
+    with run("server.py", "--signaling-port", free_port(), *names) as serving:
+        serving.wait_for("^--csv: .*old.csv is there already; the end of this run replaces it")
+        assert (tmp_path / "old.csv").read_text() == "old\n"
+        assert serving.end() == 0
+    assert "--summary" not in serving.output
+    assert (tmp_path / "old.csv").read_text().startswith("client,k,pts")
+
+
+def test_server_out_of_descriptors_says_so_and_serves_on():
+    """Where no further connection can be accepted, one line says so; who is in service gets every frame."""
+    port, few = free_port(), ("prlimit", "--nofile=15:15")
+    with (
+        run("server.py", "--signaling-port", port, prefix=few) as serving,
+        run("client.py", "--signaling-port", port) as finding,
+        contextlib.ExitStack() as stack,
+    ):
+        serving.wait_for("scored [1-9]")
+        for _ in range(30):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        serving.wait_for("a connection cannot be accepted: Too many open files")
+        serving.wait_for_new_scores()
+        assert finding.end() == 0
+        assert serving.end() == 0
+    assert "Traceback" not in serving.output
 
 
 def test_allowance_lets_frames_through_and_stops_a_flood():

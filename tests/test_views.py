@@ -1,24 +1,31 @@
 """Views as a person meets them: a window on a real (virtual) screen, and none where there is no screen."""
 
 import asyncio
+import contextlib
+import itertools
 import math
+import multiprocessing
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from ball_track import Point, Scene, planes
+from common.processes import START_PATIENCE
 from protocol.messages import Score
 from support.marks import find_cross, find_white
 from support.programs import PATIENCE, Program, is_alive, run, wait_until_gone
 from support.screen import Screen, run_screen, wait_until
 from tools.procfs import free_port
+from views import screens
 from views.screens import TITLE, Closed, Failed, Ready, encode_jpegs
 from views.sightings import Figures, Sight
 from views.view import View
@@ -323,21 +330,96 @@ def test_window_ends_with_a_client_that_is_killed(screen: Screen, serving: tuple
         assert not is_alive(pid)
 
 
-@pytest.mark.parametrize("view", ["auto", "window"])
-@pytest.mark.parametrize(("display", "line"), [(None, "DISPLAY is not set"), (":4711", "display :4711 cannot be used")])
+NO_DISPLAY = pytest.mark.parametrize(
+    ("display", "line"), [(None, "no display (DISPLAY is not set)"), (":4711", "the display :4711 cannot be used")]
+)
+
+
+@NO_DISPLAY
 def test_client_without_a_display_says_so_and_goes_on(
-    monkeypatch: pytest.MonkeyPatch, serving: tuple[Program, int], view: str, display: str | None, line: str
+    monkeypatch: pytest.MonkeyPatch, serving: tuple[Program, int], display: str | None, line: str
 ) -> None:
     """No DISPLAY, or one that nobody answers at, costs one line and nothing else."""
     server, port = serving
     if display is not None:
         monkeypatch.setenv("DISPLAY", display)
-    with run("client.py", "--signaling-port", port, "--view", view) as client:
+    with run("client.py", "--signaling-port", port, "--view", "auto") as client:
         server.wait_for("scored [1-9]")
+        client.wait_for("^window: ")
         assert client.end() == 0
         (told,) = [each for each in client.lines if "window" in each]
         assert line in told
         assert "Traceback" not in client.output
+
+
+@NO_DISPLAY
+def test_client_without_the_window_that_was_asked_for_ends(
+    monkeypatch: pytest.MonkeyPatch, display: str | None, line: str
+) -> None:
+    """`--view window` that cannot be had is an error: one line, told first, and status 1."""
+    if display is not None:
+        monkeypatch.setenv("DISPLAY", display)
+    with run("client.py", "--signaling-port", free_port(), "--view", "web,window", "--http", free_port()) as client:
+        assert client.wait() == 1
+    told = [each for each in client.lines if not each.startswith("page: ")]
+    assert told[0].startswith("client.py: error: --view window: ")
+    assert line in told[0]
+    assert told[1].startswith("received 0 frames")
+    assert len(told) == 2
+
+
+@contextlib.contextmanager
+def run_dumb_display() -> Iterator[str]:
+    """Run what accepts whoever wants to show something, and never answers; yield its DISPLAY."""
+    for number in itertools.count(4000):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", 6000 + number)):
+            yield f"127.0.0.1:{number}"  # the kernel accepts
+            return
+
+
+@pytest.mark.slow
+def test_display_that_never_answers_holds_nothing_up(
+    monkeypatch: pytest.MonkeyPatch, serving: tuple[Program, int]
+) -> None:
+    """Frames are found, and Ctrl-C is heard, while the window still waits for its display."""
+    server, port = serving
+    with run_dumb_display() as display:
+        monkeypatch.setenv("DISPLAY", display)
+        began = time.monotonic()
+        with run("client.py", "--signaling-port", port) as client:
+            server.wait_for("scored [1-9]")
+            assert client.end() == 0
+        assert time.monotonic() - began < START_PATIENCE, "it waited for the display to be given up"
+    assert "window" not in client.output
+
+
+def test_show_window_says_that_its_opencv_has_no_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """opencv-python-headless is named, and no display is blamed for it."""
+
+    def fail() -> None:
+        raise cv2.error("The function is not implemented. Rebuild the library with Windows, GTK+ 2.x or Cocoa support")
+
+    monkeypatch.setattr(screens, "_open_window", fail)
+    monkeypatch.setattr(screens, "end_with_parent", lambda: None)
+    ours, theirs = multiprocessing.Pipe()
+    screens.show_window(theirs)
+    said = ours.recv()
+    assert isinstance(said, screens.Failed)
+    assert said.reason.startswith("this OpenCV has no windows")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "used"), [("wayland", "xcb"), ("wayland;xcb", "wayland;xcb"), ("", "xcb"), ("offscreen", "offscreen")]
+)
+def test_platform_of_the_window_is_one_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, used: str
+) -> None:
+    """What the desktop wants of Qt, and OpenCV does not bring along, gives way to X11."""
+    for name in ("xcb", "offscreen"):
+        (tmp_path / f"libq{name}.so").touch()
+    monkeypatch.setenv("QT_QPA_PLATFORM", wanted)
+    screens._choose_platform(tmp_path)
+    assert os.environ["QT_QPA_PLATFORM"] == used
 
 
 @pytest.mark.parametrize(
@@ -346,7 +428,7 @@ def test_client_without_a_display_says_so_and_goes_on(
         ("--view", "wall", "none, or some of auto, window, web"),
         ("--view", "none,web", "none, or some of auto, window, web"),
         ("--view", "", "none, or some of auto, window, web"),
-        ("--http", "8080", "HOST:PORT"),
+        ("--http", "web", "HOST:PORT"),
         ("--http", "127.0.0.1:0", "1 to 65535"),
     ],
 )

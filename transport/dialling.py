@@ -28,7 +28,7 @@ async def dial(host: str, port: int, wait: float, left: float | None = None) -> 
 
     Args:
         host, port: where the server listens.
-        wait: s after which to give up.
+        wait: s after which to give up; 0 tries once.
         left: s that are left of them, if it is not the first time.
 
     Returns:
@@ -43,7 +43,7 @@ async def dial(host: str, port: int, wait: float, left: float | None = None) -> 
     for pause in backoff():
         signaling = TcpSocketSignaling(host, port)
         try:
-            async with asyncio.timeout_at(min(deadline, loop.time() + ATTEMPT_TIMEOUT)):
+            async with asyncio.timeout(min(deadline - loop.time(), ATTEMPT_TIMEOUT) if wait else ATTEMPT_TIMEOUT):
                 await internals.connect(signaling)
             return signaling
         except OSError as error:  # TimeoutError is one, and says nothing
@@ -54,7 +54,8 @@ async def dial(host: str, port: int, wait: float, left: float | None = None) -> 
         if loop.time() + pause > deadline:
             break
         await asyncio.sleep(pause)
-    raise PeerError(f"no server at {host}:{port} within {wait:.3g} s: {reason}")
+    within = f" within {wait:.3g} s" if wait else ""
+    raise PeerError(f"no server at {host}:{port}{within}: {reason}")
 
 
 def backoff() -> Iterator[float]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
@@ -16,6 +17,7 @@ logger = logging.getLogger(__name__)
 MAX_HANDSHAKES = 64  # at once; more are turned away
 MAX_FROM_ONE = 32  # of them from one address
 SILENCE_TIMEOUT = 5.0  # s for a peer's first word; one that has said nothing makes room for another one at once
+SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # what this machine may have no more of
 START_INTERVAL = 0.005  # s between the starts of two handshakes: each takes 2 ms of the event loop
 
 
@@ -117,14 +119,8 @@ async def listen(host: str, port: int, receive_visit: Callable[[AcceptedSignalin
                 end = "left before it began"
                 logger.warning("%s: %s", signaling.peer, end)
             polite = end != End.FAILED
-        except PeerError as error:
-            end, polite = str(error), True
-            logger.warning("%s: ended: %s", signaling.peer, end)
-        except SessionError as error:
-            end = str(error)
-            logger.error("%s: ended: %s", signaling.peer, end)
-        except Exception:
-            logger.exception("%s: ended by an error of ours", signaling.peer)
+        except Exception as error:
+            end, polite = tell_failure(signaling.peer, error), isinstance(error, PeerError)
         finally:
             if polite:
                 await visit.goodbye()  # before anything closes: it would be taken for a fault
@@ -149,3 +145,20 @@ async def listen(host: str, port: int, receive_visit: Callable[[AcceptedSignalin
     finally:
         while tasks:
             await asyncio.wait(tasks)
+
+
+def tell_failure(peer: str, error: Exception) -> str:
+    """Tell why a session failed, and return it."""
+    match error:
+        case PeerError():
+            end = str(error)
+        case SessionError():
+            logger.error("%s: ended: %s", peer, error)
+            return str(error)
+        case OSError() if error.errno in SCARCE:
+            end = f"turned away: {error.strerror}"
+        case _:
+            logger.error("%s: ended by an error of ours", peer, exc_info=error)
+            return "an error of ours"
+    logger.warning("%s: ended: %s", peer, end)
+    return end

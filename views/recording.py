@@ -28,7 +28,7 @@ KEY_FRAME_TICKS = 90_000  # 1 s from one key frame, and so from one fragment, to
 X264 = {"preset": "veryfast", "crf": "23", "forced-idr": "1"}
 
 
-def record(connection: Connection, path: str) -> None:
+def record(connection: Connection, path: Path) -> None:
     """Write pictures to a file until there are no more, or the client is gone."""
     try:
         with Recording(path) as recording:
@@ -59,12 +59,13 @@ class Recording:
         OSError: it cannot be written; here, or in any later use.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: Path) -> None:
         import av
 
-        Path(path).open("wb").close()  # tells better than av what is wrong with the path
+        path.open("wb").close()  # tells better than av what is wrong with the path
         options = {"movflags": "hybrid_fragmented", "flush_packets": "1"}
-        self._container = av.open(path, "w", format="mp4", options=options)
+        # the whole path, or FFmpeg takes what stands before a colon for a protocol
+        self._container = av.open(str(path.absolute()), "w", format="mp4", options=options)
         self._stream: VideoStream | None = None
         self._broken = False  # a write has failed
         self._time = 0  # ticks; the last frame's in the file

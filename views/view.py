@@ -79,6 +79,11 @@ class View:
         """Return its process id, or None while it is not there."""
         return self._child.pid
 
+    @property
+    def reason(self) -> str | None:
+        """Return why it cannot go on, if it has said so itself."""
+        return self._why
+
     def offer(self, sight: Sight) -> None:
         """Show a frame, when the view is ready for it and if no newer one is there by then."""
         if not self.alive:

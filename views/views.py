@@ -19,9 +19,11 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ball_track import Image, Point
+from common.files import replaces
 from protocol.messages import Score
 from views.present import Present
 from views.screens import encode_jpegs, show_window
@@ -37,12 +39,16 @@ logger = logging.getLogger(__name__)
 
 PAGE_INTERVAL = 1 / 45  # s between two pictures for the page at least: all of 30 a second, half of 60
 
-READY_TIMEOUT = 30.0  # s for a view to come up on a busy machine
+READY_TIMEOUT = 30.0  # s for the recording to come up on a busy machine, before frames are asked for
 FLUSH_TIMEOUT = 10.0  # s for the recording to encode what it has and to close the file
 RECORDING_BACKLOG = 16  # frames that wait for the recording's process
 
 
 # --- All of them ---------------------------------------------------------------------------------
+
+
+class ViewError(Exception):
+    """A view that was asked for cannot be had."""
 
 
 class Views:
@@ -56,18 +62,20 @@ class Views:
         http: host and port of the page.
         record: where to write a recording, if at all.
         add_routes: adds to the page's web application what else is to be served there.
-        on_closed: called when the person who looks has closed the window.
+        on_closed: called when the person who looks has closed the window, or when the window that was asked for
+            cannot be had.
     """
 
     def __init__(
         self,
         wanted: Sequence[str],
         http: tuple[str, int],
-        record: str | None,
+        record: Path | None,
         add_routes: "Callable[[web.Application], None]",
         on_closed: Callable[[], None],
     ) -> None:
-        self.failed = False  # something that was asked for could not be had
+        self.failed = False  # the recording could not be had, or not to its end
+        self.missing: str | None = None  # why the window that was asked for cannot be had
         self.farewell = "the client has ended"  # what the page says at the end
         self._wanted, self._http, self._record = wanted, http, record
         self._add_routes, self._on_closed = add_routes, on_closed
@@ -84,8 +92,12 @@ class Views:
         """Start what is wanted.
 
         Raises:
+            ViewError: there is no display for the window that is asked for.
             ListenError: the page's port cannot be had.
         """
+        no_display = sys.platform == "linux" and not os.environ.get("DISPLAY")
+        if no_display and "window" in self._wanted:
+            raise ViewError("--view window: there is no display (DISPLAY is not set)")
         if "web" in self._wanted:
             from views.page import Page
 
@@ -94,12 +106,15 @@ class Views:
             print(f"page: {self._page.url}")
             self._jpegs = self._start("page's picture", encode_jpegs, on_jpeg=self._page.show, keep=True)
         if "window" in self._wanted or "auto" in self._wanted:
-            if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+            if no_display:
                 print("window: there is no display (DISPLAY is not set); going on without it")
             else:
                 self._start("window", show_window)
-        if self._record:
+        if self._record is not None:
             from views.recording import record
+
+            if replaces(self._record):
+                print(f"recording: {self._record} is there already; it is replaced now")
 
             self._recording = self._start(
                 "recording", record, self._record, backlog=RECORDING_BACKLOG, patience=FLUSH_TIMEOUT
@@ -125,20 +140,28 @@ class Views:
         return view
 
     async def started(self) -> None:
-        """Wait until every view is ready for frames, or has ended."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(READY_TIMEOUT):
-                for view in self._views:
-                    await view.started.wait()
+        """Wait until the recording is ready for frames; all else comes when it comes, and is waited for by nobody."""
+        if self._recording is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(READY_TIMEOUT):
+                    await self._recording.started.wait()
 
     def _on_end(self, view: View, why: str | None) -> None:
         if why is None:
             self._on_closed()
         elif view.name == "window" and not view.came_up:
-            print(f"window: the display {os.environ.get('DISPLAY', '')} cannot be used; {why}; going on without it")
+            self._miss_window(view.reason or f"the display {os.environ.get('DISPLAY', '')} cannot be used: {why}")
         else:
             logger.error("%s: %s; going on without it", view.name, why)
         self.failed = self.failed or view is self._recording
+
+    def _miss_window(self, why: str) -> None:
+        """Go on without a window, unless it is what was asked for."""
+        if "window" in self._wanted:
+            self.missing = f"--view window: {why}"
+            self._on_closed()
+        else:
+            print(f"window: {why}; going on without it")
 
     @property
     def watched(self) -> bool:
