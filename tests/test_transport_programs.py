@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,13 @@ from transport.link import KINDS
 from transport.signaling import close_signaling, receive_description
 from transport.tcp import SDP
 
+SOON = 15.0  # s: what is promised within 1 or 3 s, on a machine that is busy; WebRTC notices an end after 30 s
 IMAGE_TRANSPORTS = ("datachannel", "tcp")
 
 
 @pytest.mark.parametrize("transport", IMAGE_TRANSPORTS)
 def test_images_are_scored_exactly(tmp_path: Path, transport: str):
-    """With PNG nearly every frame is scored, at most 0.01 px off in the mean, for two clients at once."""
+    """With PNG every frame is scored or passed over, at most 0.01 px off in the mean, for two clients at once."""
     port, path = free_port(), tmp_path / "s.json"
     shared = ("--signaling-port", port, "--transport", transport)
     with (
@@ -35,7 +37,8 @@ def test_images_are_scored_exactly(tmp_path: Path, transport: str):
     summary = read_summary(path)
     frames = summary["frames"]
     assert frames["unmatched"] == frames["lost"] == frames["missed"] == 0
-    assert frames["scored"] > 0.5 * frames["sent"]
+    assert frames["scored"] >= 100
+    assert frames["scored"] + frames["skipped"] == frames["sent"]
     assert summary["error_px"]["mean"] <= 0.01
     assert summary["latency_ms"]["p50"] > 0
     assert (summary["transport"], summary["codec"]) == (transport, "png")
@@ -79,7 +82,7 @@ def test_mismatch_is_one_clear_line(theirs: str, ours: str):
 
 @pytest.mark.parametrize("transport", IMAGE_TRANSPORTS)
 def test_server_notices_a_killed_client(tmp_path: Path, transport: str):
-    """A client killed outright is noticed at once, and its account closed; another one is served after it."""
+    """A client killed outright is noticed long before WebRTC would, and its account closed; another one is served."""
     port, path = free_port(), tmp_path / "s.json"
     shared = ("--signaling-port", port, "--transport", transport)
     with run("server.py", *shared, "--summary", path) as serving:
@@ -87,7 +90,9 @@ def test_server_notices_a_killed_client(tmp_path: Path, transport: str):
             serving.wait_for(r"scored [1-9]")
             children = client.children()
             client.end(signal.SIGKILL)
+            killed = time.monotonic()
             serving.wait_for("client 1 from .*: vanished")
+            assert time.monotonic() - killed < SOON
             for child in children:
                 wait_until_gone(child)
         with run("client.py", *shared):
@@ -107,7 +112,10 @@ def test_client_comes_back_to_a_server_that_was_killed(transport: str):
             serving.end(signal.SIGKILL)
             client.wait_for("dialling again")
         with run("server.py", *shared) as serving:
+            serving.wait_for("^filming at ")
+            listening = time.monotonic()
             serving.wait_for(r"scored [1-9]")
+            assert time.monotonic() - listening < SOON
             assert serving.end() == 0
         assert client.wait() == 0
 
