@@ -25,8 +25,10 @@ import sys
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+from aiohttp import web
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import VIDEO_TIME_BASE, MediaStreamError
 from av import Packet, VideoFrame
@@ -36,6 +38,7 @@ from common import http, options
 from common.files import replaces
 from common.http import ListenError
 from common.memory import keep_freed_memory
+from common.pages import add_files
 from common.sessions import End
 from common.stdio import unhurried
 from common.stopping import call_when_stopped
@@ -57,11 +60,14 @@ from transport.datachannel import ChannelOffer
 from transport.link import Link
 from transport.listener import listen
 from transport.media import MediaOffer
-from transport.signaling import AcceptedSignaling
+from transport.signaling import AcceptedSignaling, format_address
 from transport.tcp import TcpOffer
+from transport.whep import Whep, WhepAnswer, WhepSignaling
 
 logger = logging.getLogger(__name__)
 
+BROWSER = Path(__file__).with_name("browser")  # the page that is a client
+VIEWER = "viewer"  # the kind of one who opens no channel
 BALL = "ball"  # the source that is drawn
 DRAIN_TIMEOUT = 0.5  # s at the end for the reports of frames that are still on their way
 MAX_BEHIND = 0.5  # s by which a client's answers may be late before it gets no more; three frames at least
@@ -72,6 +78,8 @@ MAX_CLIENTS_TOLD = 1000  # clients of which the summary tells one by one, the la
 
 class BallVideoTrack(MediaStreamTrack):
     """The film as one client sees it: stamped, paced, and every frame entered in the client's ledger.
+
+    accounted: whether frames are entered; a viewer does not answer for them.
 
     Args:
         film: what to show.
@@ -95,6 +103,7 @@ class BallVideoTrack(MediaStreamTrack):
     ) -> None:
         super().__init__()
         self.encoded = Subscription(encoders) if encoders is not None else None
+        self.accounted = True
         self._film = film
         self._ledger = ledger
         self._on_congested = on_congested
@@ -155,7 +164,8 @@ class BallVideoTrack(MediaStreamTrack):
         if self.readyState != "live":
             raise MediaStreamError
         media.pts, media.time_base = shot.pts, VIDEO_TIME_BASE
-        self._ledger.sent(Frame(shot.k, shot.pts, shot.drawn, shot.truth, captured=shot.captured))
+        if self.accounted:
+            self._ledger.sent(Frame(shot.k, shot.pts, shot.drawn, shot.truth, captured=shot.captured))
         return media
 
     def on_picture_lost(self) -> None:
@@ -171,7 +181,7 @@ class BallVideoTrack(MediaStreamTrack):
 
 
 class Session:
-    """One client, from its connection to its end.
+    """One client, from its connection to its end; or one viewer, who is shown the film and answers for nothing.
 
     Args:
         number: counts the clients, from 1.
@@ -181,7 +191,8 @@ class Session:
 
     def __init__(self, number: int, server: "Server", signaling: AcceptedSignaling) -> None:
         self.number = number
-        self.peer = signaling.peer
+        self.peer, self.kind = signaling.peer, signaling.kind
+        self.transport, self.codec = server.args.transport, server.codec
         self.ledger = Ledger(server.film.where, lambda frame: server.on_frame_left(self, frame), server.film.walls)
         self._server = server
         self._over = asyncio.Event()  # we have ended it
@@ -197,22 +208,31 @@ class Session:
             self._on_settled,
         )
         answered = self._account.answered
-        self._track = BallVideoTrack(
-            server.film, self.ledger, server.encoders, answered, self._on_failure, self._on_congested
-        )
+        encoders = None if isinstance(signaling, WhepSignaling) else server.encoders
+        self._track = BallVideoTrack(server.film, self.ledger, encoders, answered, self._on_failure, self._on_congested)
         self._link = self._create_link(signaling, server.args)
         self.ledger.score.network = self._link.traffic
 
     def _create_link(self, signaling: AcceptedSignaling, args: argparse.Namespace) -> Link:
         """Return what brings the track to the client."""
+        lost = self._track.on_picture_lost
+        if isinstance(signaling, WhepSignaling):
+            codecs = (args.codec, *(codec for codec in CODECS if codec != args.codec))
+            return WhepAnswer(signaling, self._account.on_message, args.stun, self._choose_codec, codecs, lost)
         match args.transport:
             case "datachannel":
                 return ChannelOffer(signaling, self._account.on_message, args.stun, self._track)
             case "tcp":
                 return TcpOffer(signaling, self._account.on_message, self._track)
             case _:
-                lost = self._track.on_picture_lost
                 return MediaOffer(signaling, self._account.on_message, args.stun, self._track, args.codec, lost)
+
+    def _choose_codec(self, codec: str) -> BallVideoTrack:
+        """Return the track, as video in a codec that the peer takes."""
+        self.transport, self.codec = "media", codec
+        encoders = self._server.video(codec)
+        self._track.encoded = Subscription(encoders) if encoders is not None else None
+        return self._track
 
     def _send(self, text: str) -> None:
         self._link.send(text)
@@ -257,6 +277,8 @@ class Session:
             PeerError: the client does not keep to the protocol.
         """
         met = bool(await unless(self._server.stop, self._link.open()))
+        if not self._link.answers:
+            self.kind, self._track.accounted = VIEWER, False
         if met:
             self._server.on_joined(self)
         return met
@@ -298,10 +320,17 @@ class Server:
     def __init__(self, args: argparse.Namespace, film: Footage) -> None:
         self.args = args
         self.film = film
+        self.codec = args.codec  # of those who come by TCP
+        if args.transport != "media":
+            self.codec = "png" if args.quality is PNG else "jpeg"
         self.metrics = ServerMetrics(
-            self._scores, lambda: len(self._sessions), lambda: Counter(session.rung for session in self._sessions)
+            self._scores,
+            lambda: sum(session.kind != VIEWER for session in self._sessions),
+            lambda: Counter(session.rung for session in self._sessions),
+            lambda: sum(session.kind == VIEWER for session in self._sessions),
         )
-        self.encoders = create_encoders(self.film, args, self.metrics.on_encoded)
+        self._video: dict[str, Rungs] = {}  # by codec, made when somebody takes it
+        self.encoders = self._create_encoders()
         self.stop = asyncio.Event()
         self.failure: str | None = None  # why the film is gone for everybody
         self._listening = self._printing_failed = False
@@ -312,6 +341,7 @@ class Server:
         self._ended = Score()  # of the clients that have left
         self._clients: deque[dict[str, Any]] = deque(maxlen=MAX_CLIENTS_TOLD)  # their summaries
         self._left = 0  # of them there were so many
+        self._viewers = 0  # that have left
 
     async def run(self) -> int:
         """Serve until stopped; return the exit status.
@@ -322,11 +352,12 @@ class Server:
         """
         call_when_stopped(self.stop.set)
         host, port = self.args.signaling_host, self.args.signaling_port
-        watched = http.serve(self.args.http, self._is_ready, self.metrics.registry)
         watching = start(self.film.watch(), lambda error: self.fail(str(error)))
-        async with watched, listen(host, port, lambda signaling: Session(next(self._numbers), self, signaling)):
+        listening = listen(host, port, lambda signaling: Session(next(self._numbers), self, signaling))
+        async with listening as admit, self._serve_http(admit):
             self._listening = True
-            self._terminal.say(f"filming at {host}:{port}; stop with Ctrl-C")
+            page = f", for browsers at http://{format_address(self.args.http)}/" if self.args.http else ""
+            self._terminal.say(f"filming at {host}:{port}{page}; stop with Ctrl-C")
             self._open_files()
             printing = start(self._terminal.run(), self._on_printing_failed)
             with contextlib.suppress(TimeoutError):
@@ -337,9 +368,35 @@ class Server:
         for task in (printing, watching):
             task.cancel()
         await asyncio.wait([printing, watching])
-        if self.encoders is not None:
-            await self.encoders.close()
+        for encoders in (self.encoders, *self._video.values()):
+            if encoders is not None:
+                await encoders.close()
         return self._close()
+
+    def _serve_http(self, admit: Callable[[AcceptedSignaling], bool]) -> contextlib.AbstractAsyncContextManager[None]:
+        """Return what serves the page that is a client, its signaling, and what a watcher asks for."""
+
+        def add_routes(app: web.Application) -> None:
+            add_files(app, *sorted(BROWSER.iterdir()))
+            Whep(admit).add_routes(app)
+
+        return http.serve(self.args.http, self._is_ready, self.metrics.registry, add_routes)
+
+    def _create_encoders(self) -> Rungs | None:
+        """Return what encodes the film for those who come by TCP; None where aiortc does it for each."""
+        if self.args.transport != "media":
+            return Rungs((0,), lambda _: ImageEncoder(self.film, self.args.quality, self.metrics.on_encoded))
+        return self.video(self.args.codec)
+
+    def video(self, codec: str) -> Rungs | None:
+        """Return what encodes the film as video, for all who take a codec; None where aiortc does it for each."""
+        if self.args.encoder != "shared":
+            return None
+        if codec not in self._video:
+            self._video[codec] = Rungs(
+                rungs(self.args.bitrate), lambda rate: SharedEncoder(self.film, codec, rate, self.metrics.on_encoded)
+            )
+        return self._video[codec]
 
     def fail(self, why: str) -> None:
         """End everything: the film is gone for everybody."""
@@ -347,7 +404,9 @@ class Server:
         self.stop.set()
 
     def _is_ready(self) -> bool:
-        return self._listening and not self.stop.is_set() and not (self.encoders is not None and self.encoders.stalled)
+        encoders = (self.encoders, *self._video.values())
+        stalled = any(each is not None and each.stalled for each in encoders)
+        return self._listening and not self.stop.is_set() and not stalled
 
     def _on_printing_failed(self, error: Exception) -> None:
         self._printing_failed = True
@@ -372,7 +431,7 @@ class Server:
     def on_joined(self, session: Session) -> None:
         """Take note of a client that is ready for the film."""
         self._sessions.add(session)
-        logger.info("client %d: joined from %s", session.number, session.peer)
+        logger.info("%s %d: joined from %s", session.kind, session.number, session.peer)
 
     def on_scored(self, session: Session, frame: Frame) -> None:
         """Show a coordinate that was scored."""
@@ -390,26 +449,30 @@ class Server:
             return
         self._sessions.discard(session)
         self._ended.merge(session.ledger.score)
-        summary = {"peer": session.peer, "end": session.ledger.end, **self._facts(), **session.summary()}
+        end = f"{session.kind} {session.number} from {session.peer}: {session.ledger.end}"
+        if session.kind == VIEWER:
+            self._viewers += 1
+            self._terminal.say(end)
+            return
+        facts = {"peer": session.peer, "kind": session.kind, "end": session.ledger.end}
+        summary = {**facts, **self._facts(session.transport, session.codec), **session.summary()}
         self._clients.append(summary)
         self._left += 1
-        self._terminal.summary(f"client {session.number} from {session.peer}: {session.ledger.end}", summary)
+        self._terminal.summary(end, summary)
         if self.args.once:
             self.stop.set()
 
-    def _facts(self) -> dict[str, str]:
-        """Return what the summaries say of the film."""
-        codec = self.args.codec
-        if self.args.transport != "media":
-            codec = "png" if self.args.quality is PNG else "jpeg"
-        return {"size": f"{self.film.width}x{self.film.height}", "transport": self.args.transport, "codec": codec}
+    def _facts(self, transport: str, codec: str) -> dict[str, str]:
+        """Return what the summaries say of the film, and of how it travels."""
+        return {"size": f"{self.film.width}x{self.film.height}", "transport": transport, "codec": codec}
 
     def _close(self) -> int:
         """Print and write what is left to be told; return the exit status."""
         summary = {
             **self._ended.summary(),
-            **self._facts(),
+            **self._facts(self.args.transport, self.codec),
             "failure": self.failure,
+            "viewers": self._viewers,
             "clients": list(self._clients),
             "clients_left_out": self._left - len(self._clients),
         }
@@ -426,15 +489,6 @@ class Server:
         if self.args.summary is not None:
             good = write_summary(self.args.summary, summary) and good
         return 0 if good else 1
-
-
-def create_encoders(film: Footage, args: argparse.Namespace, on_encoded: Callable[[float], None]) -> Rungs | None:
-    """Return what encodes the film for all clients; None where aiortc does it for each."""
-    if args.transport != "media":
-        return Rungs((0,), lambda _: ImageEncoder(film, args.quality, on_encoded))
-    if args.encoder != "shared":
-        return None
-    return Rungs(rungs(args.bitrate), lambda rate: SharedEncoder(film, args.codec, rate, on_encoded))
 
 
 # --- The command line ----------------------------------------------------------------------------
@@ -485,7 +539,7 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
         "--http",
         type=options.address,
         metavar="[HOST:]PORT",
-        help="be watched there: /healthz, /readyz, /metrics (nowhere)",
+        help="be a page there that is a client, and be watched: /, /whep, /healthz, /readyz, /metrics (nowhere)",
     )
     args = parser.parse_args(argv)
     settle(parser, args)

@@ -140,13 +140,17 @@ def add_routes(app: web.Application, ready: Callable[[], bool], registry: Collec
 
 @contextlib.asynccontextmanager
 async def serve(
-    address: tuple[str, int] | None, ready: Callable[[], bool], registry: CollectorRegistry
+    address: tuple[str, int] | None,
+    ready: Callable[[], bool],
+    registry: CollectorRegistry,
+    add_more: Callable[[web.Application], None] = lambda _: None,
 ) -> AsyncIterator[None]:
     """Answer on /healthz, /readyz and /metrics until the block ends.
 
     Args:
         address: host and TCP port; None: nowhere.
         ready, registry: as for `add_routes`.
+        add_more: adds to the web application what else is to be served.
 
     Raises:
         ListenError: the address cannot be had.
@@ -156,6 +160,7 @@ async def serve(
         return
     app = web.Application()
     add_routes(app, ready, registry)
+    add_more(app)
     server = HttpServer(app)
     await server.open(*address)
     try:

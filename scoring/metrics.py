@@ -35,6 +35,7 @@ class ServerMetrics(Collector):
         scores: returns one score for each client that is connected, and those of all that have left.
         clients: returns how many are connected.
         rungs: returns how many of them are on each rung, 0 is the best.
+        viewers: returns how many are shown the film and not scored.
     """
 
     def __init__(
@@ -42,10 +43,12 @@ class ServerMetrics(Collector):
         scores: Callable[[], Iterable[Score]],
         clients: Callable[[], int],
         rungs: Callable[[], Mapping[int, int]] = dict,
+        viewers: Callable[[], int] = lambda: 0,
     ) -> None:
         self._scores = scores
         self._clients = clients
         self._rungs = rungs
+        self._viewers = viewers
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
@@ -99,6 +102,7 @@ class ServerMetrics(Collector):
             restarts += score.restarts
             late += score.late
         yield GaugeMetricFamily("ball_clients", "Clients connected", self._clients())
+        yield GaugeMetricFamily("ball_viewers", "Viewers connected, who are not scored", self._viewers())
         yield CounterMetricFamily("ball_frames_sent", "Frames sent to clients", frames["sent"])
         became = CounterMetricFamily("ball_frames", "Frames, by what became of them", labels=["state"])
         for state in END_STATES:

@@ -102,7 +102,7 @@ def create_session(monkeypatch: pytest.MonkeyPatch, clock: Callable[[], float]) 
     monkeypatch.setattr(server, "MediaOffer", wire_up)
     args, scene = server.parse_args(["--encoder", "aiortc", "--print", "second"])
     everyone = server.Server(args, Film(scene, clock))
-    session = server.Session(1, everyone, SimpleNamespace(peer="here"))  # type: ignore[arg-type]
+    session = server.Session(1, everyone, SimpleNamespace(peer="here", kind="client"))  # type: ignore[arg-type]
     return session, wires[0]
 
 
@@ -423,6 +423,7 @@ async def test_server_remembers_the_last_clients_and_counts_all(
         ledger.sent(Frame(0, stamp(0, 30), 0.0, Point(1, 1)))
         ledger.close("bye")
         session: Any = type("Left", (), {"number": number, "peer": f"peer {number}", "ledger": ledger})()
+        session.kind, session.transport, session.codec = "client", "media", "vp8"
         session.summary = ledger.score.summary
         serving.on_joined(session)
         serving.on_left(session)

@@ -9,7 +9,8 @@ scoring, finding and views know nothing of it.
     datachannel    datachannel.ChannelOffer, ChannelAnswer as encoded images over an RTCDataChannel
     tcp            tcp.TcpOffer, TcpAnswer                 as encoded images over the signaling's own connection
 
-The server offers one of them, and the client has to be told the same.
+The server offers one of them, and the client has to be told the same. Browsers and players offer themselves, and are
+answered by whep.WhepAnswer: video, whatever --transport says.
 
     open()          shakes hands; then frames flow
     send(text)      sends a message, if that is possible now, and says whether it was
@@ -66,7 +67,11 @@ class Link(ABC):
     Args:
         signaling: the connection that the session lives and dies with.
         on_message: called with each message that arrives.
+
+    answers: whether the peer says what it finds; known when open() has returned.
     """
+
+    answers = True
 
     def __init__(self, signaling: TcpSocketSignaling, on_message: OnMessage) -> None:
         self.signaling = signaling

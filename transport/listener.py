@@ -90,9 +90,38 @@ class _Door:
         self._meeting.discard(signaling)
 
 
+async def _serve(
+    door: _Door, signaling: AcceptedSignaling, receive_visit: Callable[[AcceptedSignaling], Visit]
+) -> None:
+    """Serve one peer, from its first word to its end."""
+    await door.wait_for_turn()
+    visit = receive_visit(signaling)
+    end, polite = "an error of ours", False  # a goodbye tells a client not to come back
+    try:
+        if await door.meet(signaling, visit):
+            end = await visit.hold()
+        else:
+            end = "left before it began"
+            logger.warning("%s: %s", signaling.peer, end)
+        polite = end != End.FAILED
+    except Exception as error:
+        end, polite = tell_failure(signaling.peer, error), isinstance(error, PeerError)
+    finally:
+        if polite:
+            await visit.goodbye()  # before anything closes: it would be taken for a fault
+        try:
+            await visit.close(end)
+        finally:
+            await close_signaling(signaling, goodbye=False)
+
+
 @contextlib.asynccontextmanager
-async def listen(host: str, port: int, receive_visit: Callable[[AcceptedSignaling], Visit]) -> AsyncIterator[None]:
+async def listen(
+    host: str, port: int, receive_visit: Callable[[AcceptedSignaling], Visit]
+) -> AsyncIterator[Callable[[AcceptedSignaling], bool]]:
     """Serve every connection to a port, each in a task of its own, until the block ends.
+
+    Gives what lets in a peer that has come another way; it returns False if too many others are shaking hands.
 
     At most MAX_HANDSHAKES are under way at once, and two of them begin START_INTERVAL apart at least; so a
     burst of connections takes little from the clients in service. Leaving the block closes the port and waits
@@ -108,40 +137,22 @@ async def listen(host: str, port: int, receive_visit: Callable[[AcceptedSignalin
     door = _Door()
     tasks: set[asyncio.Task[None]] = set()
 
-    async def serve(signaling: AcceptedSignaling) -> None:
-        await door.wait_for_turn()
-        visit = receive_visit(signaling)
-        end, polite = "an error of ours", False  # a goodbye tells a client not to come back
-        try:
-            if await door.meet(signaling, visit):
-                end = await visit.hold()
-            else:
-                end = "left before it began"
-                logger.warning("%s: %s", signaling.peer, end)
-            polite = end != End.FAILED
-        except Exception as error:
-            end, polite = tell_failure(signaling.peer, error), isinstance(error, PeerError)
-        finally:
-            if polite:
-                await visit.goodbye()  # before anything closes: it would be taken for a fault
-            try:
-                await visit.close(end)
-            finally:
-                await close_signaling(signaling, goodbye=False)
-
-    def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        signaling = AcceptedSignaling(reader, writer)
+    def admit(signaling: AcceptedSignaling) -> bool:
         if not door.let_in(signaling):
             drop("connections while too many others were shaking hands")
-            writer.close()
-            return
-        task = asyncio.create_task(serve(signaling))
+            return False
+        task = asyncio.create_task(_serve(door, signaling, receive_visit))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+        return True
+
+    def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not admit(AcceptedSignaling(reader, writer)):
+            writer.close()
 
     try:
         async with accepting(host, port, taken_as_streams(on_connection)):
-            yield
+            yield admit
     finally:
         while tasks:
             await asyncio.wait(tasks)

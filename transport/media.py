@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from aiortc import MediaStreamTrack, RTCDataChannel, RTCRtpSender
+from aiortc import MediaStreamTrack, RTCDataChannel, RTCRtpSender, RTCRtpTransceiver
 from aiortc.contrib.signaling import TcpSocketSignaling
 from aiortc.mediastreams import MediaStreamError
 from av import Packet, VideoFrame
@@ -17,12 +17,55 @@ from transport import receiver
 from transport.jitter import PersistentNackGenerator
 from transport.link import OnFrame, OnMessage
 from transport.resending import Resender
-from transport.webrtc import PeerAnswer, PeerOffer
+from transport.webrtc import PeerAnswer, PeerLink, PeerOffer
 
 MIME_TYPES = {"vp8": "video/VP8", "h264": "video/H264"}
 
 
-class MediaOffer(PeerOffer):
+class MediaSender(PeerLink):
+    """What sends video: its track is asked for the first frame when `_ready` is set."""
+
+    def __init__(self, signaling: TcpSocketSignaling, on_message: OnMessage, stun: str | None) -> None:
+        super().__init__(signaling, on_message, stun)
+        self._sender: RTCRtpSender | None = None
+        self._resender: Resender | None = None
+
+    def _add_video(self, track: MediaStreamTrack, codec: str, on_picture_lost: Callable[[], None]) -> RTCRtpTransceiver:
+        """Put a track into the connection.
+
+        Args:
+            codec: a key of MIME_TYPES.
+            on_picture_lost: called when the peer cannot decode what it gets.
+        """
+        gated = _Gated(track, self._ready, self._fail)
+        gated.on("ended", self._over.set)  # aiortc has ended it, as it does when it cannot go on
+        wanted = (MIME_TYPES[codec], "video/rtx")  # rtx: what is lost is sent again
+        transceiver = self._pc.addTransceiver(gated, direction="sendonly")
+        transceiver.setCodecPreferences(
+            [each for each in RTCRtpSender.getCapabilities("video").codecs if each.mimeType in wanted]
+        )
+        internals.on_picture_lost(transceiver.sender, on_picture_lost)
+        self._sender = transceiver.sender
+        return transceiver
+
+    def _send_again(self) -> None:
+        """From now on, send again what gets lost."""
+        assert self._sender is not None
+        self._resender = Resender(self._sender, self.traffic)
+
+    def on_congested(self) -> None:
+        """Send nothing twice for a while."""
+        if self._resender is not None:
+            self._resender.on_congested()
+
+    async def close(self) -> None:
+        """End the session at once. Does nothing the second time."""
+        if self._resender is not None:
+            await self._resender.close()
+        await super().close()
+
+
+class MediaOffer(PeerOffer, MediaSender):
     """The server's end.
 
     The first frame is asked of the track when the client's channel is open, so none is lost to the start.
@@ -43,38 +86,17 @@ class MediaOffer(PeerOffer):
         on_picture_lost: Callable[[], None],
     ) -> None:
         super().__init__(signaling, on_message, stun)
-        self._track = _Gated(track, self._ready, self._fail)
-        self._track.on("ended", self._over.set)  # aiortc has ended it, as it does when it cannot go on
+        self._track = track
         self._on_picture_lost = on_picture_lost
         self._codec = codec
-        self._sender: RTCRtpSender | None = None
-        self._resender: Resender | None = None
 
     def _add_frames(self) -> None:
-        wanted = (MIME_TYPES[self._codec], "video/rtx")  # rtx: what is lost is sent again
-        transceiver = self._pc.addTransceiver(self._track, direction="sendonly")
-        self._sender = transceiver.sender
-        transceiver.setCodecPreferences(
-            [codec for codec in RTCRtpSender.getCapabilities("video").codecs if codec.mimeType in wanted]
-        )
-        internals.on_picture_lost(transceiver.sender, self._on_picture_lost)
+        self._add_video(self._track, self._codec, self._on_picture_lost)
 
     async def _until_ready(self) -> bool:
         """Wait for the client's channel to open; from then on, send again what gets lost."""
-        assert self._sender is not None
-        self._resender = Resender(self._sender, self.traffic)
+        self._send_again()
         return await super()._until_ready()
-
-    def on_congested(self) -> None:
-        """Send nothing twice for a while."""
-        if self._resender is not None:
-            self._resender.on_congested()
-
-    async def close(self) -> None:
-        """End the session at once. Does nothing the second time."""
-        if self._resender is not None:
-            await self._resender.close()
-        await super().close()
 
 
 class _Gated(MediaStreamTrack):

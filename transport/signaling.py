@@ -28,8 +28,11 @@ class AcceptedSignaling(TcpSocketSignaling):
 
     Attributes:
         peer: its address as HOST:PORT; host: the first part of it.
+        kind: what it is, "client" or "browser".
         on_spoken: called whenever the peer has said something.
     """
+
+    kind = "client"
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         super().__init__("", 0)  # where it would listen or dial

@@ -6,6 +6,7 @@ import itertools
 import logging
 import re
 from abc import abstractmethod
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 from aiortc import RTCConfiguration, RTCDataChannel, RTCIceServer, RTCPeerConnection, RTCSessionDescription
@@ -69,6 +70,19 @@ class PeerLink(Link):
         """Take the end of a channel that the session needs for the end of the connection."""
         channel.on("close", self._over.set)
 
+    def _expect_coordinates(self, opened: asyncio.Event) -> None:
+        """Take the channel of the coordinates that a client opens, unless `opened` is set already, and set it."""
+        numbers = itertools.count(1)
+
+        @self._pc.on("datachannel")
+        def on_datachannel(channel: RTCDataChannel) -> None:
+            if next(numbers) > MAX_CHANNELS:
+                self.expel()
+            elif channel.label == COORDINATES and not opened.is_set():
+                channel.on("message", self.on_message)
+                self._watch_channel(channel)
+                opened.set()
+
     async def _until_end(self) -> End:
         return await until_end(self._over, self.signaling)
 
@@ -81,11 +95,15 @@ class PeerLink(Link):
         A peer that was told of a STUN server, or offers to be met elsewhere (a port that is forwarded into a
         container), is met wherever it can be.
         """
-        host = internals.local_host(self.signaling)
+        host = self._local_host()
         if host is None:
             return contextlib.nullcontext()
         elsewhere = offer is not None and not all(map(internals.is_loopback, CANDIDATE.findall(offer.sdp)))
         return internals.gathering_at(host, only=internals.is_loopback(host) and not elsewhere and self._stun is None)
+
+    def _local_host(self) -> str | None:
+        """Return the address of this machine that signaling goes by; None if there is no connection."""
+        return internals.local_host(self.signaling)
 
     async def close(self) -> None:
         """End the session at once. Does nothing the second time."""
@@ -110,21 +128,12 @@ class PeerOffer(PeerLink):
         self._outgoing = self._pc.createDataChannel(SCORES, ordered=False, maxRetransmits=0)
         coordinates = create_coordinates(self._pc, COORDINATES_ID)
         self._watch_channel(coordinates)
-        numbers = itertools.count(1)
+        self._expect_coordinates(self._ready)
 
         @coordinates.on("message")
         def on_message(message: object) -> None:
             self._ready.set()
             self.on_message(message)
-
-        @self._pc.on("datachannel")
-        def on_datachannel(channel: RTCDataChannel) -> None:
-            if next(numbers) > MAX_CHANNELS:
-                self.expel()
-            elif channel.label == COORDINATES and not self._ready.is_set():
-                channel.on("message", self.on_message)
-                self._watch_channel(channel)
-                self._ready.set()
 
         with self._gathering():
             await self._pc.setLocalDescription(await self._pc.createOffer())
@@ -242,13 +251,20 @@ async def accept_description(pc: RTCPeerConnection, description: RTCSessionDescr
     Raises:
         PeerError: it is not one that can be taken.
     """
-    try:
+    with refusing(description.type):
         if any(not 0 < int(port) < 2**16 for port in CANDIDATE_PORT.findall(description.sdp)):
             raise ValueError("a candidate's port is out of range")
         await pc.setRemoteDescription(description)
-    except Exception as error:  # whatever aiortc makes of it: a StopIteration is a RuntimeError here
-        logger.debug("bad %s", description.type, exc_info=error)
-        raise PeerError(f"an {description.type} that cannot be used") from None
+
+
+@contextlib.contextmanager
+def refusing(kind: str) -> Iterator[None]:
+    """Turn whatever aiortc makes of a peer's offer or answer, as `kind` says, into a PeerError."""
+    try:
+        yield
+    except Exception as error:  # a StopIteration is a RuntimeError here
+        logger.debug("bad %s", kind, exc_info=error)
+        raise PeerError(f"an {kind} that cannot be used") from None
 
 
 async def until_end(over: asyncio.Event, signaling: TcpSocketSignaling) -> End:

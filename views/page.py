@@ -1,6 +1,6 @@
 """The page: the picture, the figures and two running charts, in any browser, over one TCP port.
 
-    /           page.html, which asks for nothing but the two below
+    /           page.html, with page.js and what both pages share; it asks for nothing but the two below
     /picture    multipart/x-mixed-replace: JPEGs, each in the place of the last (motion JPEG)
     /figures    text/event-stream: what is known of the newest frame and how old it is, the samples since the last
                 event, and whether the same viewer (the first word of the query) has a stream of pictures; or how it
@@ -22,9 +22,10 @@ from pathlib import Path
 from aiohttp import web
 
 from common.http import HttpServer
+from common.pages import HEADERS, add_files
 from views.sightings import Figures
 
-PAGE = Path(__file__).with_name("page.html")
+PAGE, SCRIPT = (Path(__file__).with_name(name) for name in ("page.html", "page.js"))
 HISTORY = 30.0  # s that the charts go back
 MAX_SAMPLES = 8192  # of the charts: 30 s at 240 frames a second
 EVENT_INTERVAL = 0.1  # s between two events of figures
@@ -32,15 +33,6 @@ KEEP_ALIVE = 1.0  # s after which something is sent, even if there is nothing ne
 STALL_TIMEOUT = 10.0  # s that a viewer may read nothing
 SEND_BUFFER = 65536  # bytes in the kernel for one viewer: about two pictures, so that even a slow one is current
 BOUNDARY = "picture"
-
-HEADERS = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": (
-        "default-src 'none'; img-src 'self' data:; connect-src 'self'; "
-        "style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'"
-    ),
-}
 
 
 class Page:
@@ -64,7 +56,7 @@ class Page:
         self._count = 0  # samples, ever
         self._closing = False
         app = web.Application()
-        app.router.add_get("/", self._page)
+        add_files(app, PAGE, SCRIPT)
         app.router.add_get("/picture", self._pictures)
         app.router.add_get("/figures", self._events)
         add_routes(app)
@@ -101,9 +93,6 @@ class Page:
         self._count += 1
 
     # --- What is served --------------------------------------------------------------------------
-
-    async def _page(self, _: web.Request) -> web.Response:
-        return web.Response(body=PAGE.read_bytes(), content_type="text/html", charset="utf-8", headers=HEADERS)
 
     async def _pictures(self, request: web.Request) -> web.StreamResponse:
         viewer = await Viewer.welcome(request, f"multipart/x-mixed-replace; boundary={BOUNDARY}")

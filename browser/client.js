@@ -1,0 +1,209 @@
+// The page that is the client: it shows the video, has the ball found in each frame, and tells the server where.
+
+import {SPAN, line, makeChart, say, write} from "./charts.js";
+import {Connection} from "./connection.js";
+import {Neighbour} from "./neighbour.js";
+import {NAMES, Parts} from "./parts.js";
+
+const RETRY_MS = 500, RETRY_NO_WAY_MS = 5000;
+const DRAW_MS = 100;      // between two changes of figures and charts
+const STATS_MS = 1000;
+const REPORTED = 100;     // frames
+const PATH_S = 2;         // that the path goes back
+const DECIMALS = {x: 2, y: 2, error_px: 3, latency_ms: 1, fps: 0, scored: 0, skipped: 0, lost: 0};
+const WAYS = {
+  track: "Frames come straight from the decoder: each one knows its own time stamp.",
+  canvas: "Frames come from a canvas, as the screen shows them. Now and then it shows the neighbour's picture, which "
+    + "its time stamp or the ball's path gives away; such frames are left out as skipped.",
+};
+
+const $ = id => document.getElementById(id);
+const seconds = () => performance.now() / 1000;
+const video = $("video"), cross = $("cross");
+const picture = new OffscreenCanvas(2, 2).getContext("2d", {willReadFrequently: true});
+
+let connection = null, worker = null, parts = new Parts(), neighbour = new Neighbour();
+let reported = new Set();   // pts of the last frames that were spoken of
+let way = "track";
+let samples = [];         // [s, error px or null, latency ms] of the last 30 s, oldest first
+let path = [];            // [s, x, y] of the last seconds
+let figures = {skipped: 0};
+let lastFound = -Infinity;   // s
+
+// --- Settings --------------------------------------------------------------------------------------
+
+for (const name of ["buffer", "codec", "frames"]) {
+  const chosen = new URLSearchParams(location.search).get(name);
+  if ([...$(name).options].some(option => option.value === chosen)) $(name).value = chosen;
+  $(name).onchange = () => {
+    const query = new URLSearchParams(location.search);
+    query.set(name, $(name).value);
+    history.replaceState(null, "", `?${query}`);
+    if (name === "buffer") setBuffer();
+    else connection?.end("connecting");
+  };
+}
+
+function setBuffer() {
+  if (connection) connection.receiver.jitterBufferTarget = $("buffer").value === "0" ? 0 : null;
+}
+
+// --- Sessions, one after the other -----------------------------------------------------------------
+
+async function run() {
+  for (;;) {
+    worker = new Worker("worker.js", {type: "module"});
+    const readsTracks = new Promise(done => { worker.onmessage = ({data}) => done(data.readsTracks); });
+    [parts, neighbour, reported] = [new Parts(), new Neighbour(), new Set()];
+    figures = {skipped: 0};
+    connection = new Connection({
+      codec: $("codec").value, onScore, onTrack: async track => watch(track, await readsTracks),
+    });
+    setBuffer();
+    const why = await connection.run();
+    worker.terminate();
+    video.srcObject = null;
+    say(why, false);
+    const noWay = why.startsWith("This page");
+    await new Promise(done => setTimeout(done, noWay ? RETRY_NO_WAY_MS : why === "connecting" ? 0 : RETRY_MS));
+  }
+}
+addEventListener("pagehide", () => connection?.leave());
+
+// Show a track, and have the ball found in its frames.
+function watch(track, readsTracks) {
+  video.srcObject = new MediaStream([track]);
+  video.play().catch(() => {});
+  video.requestVideoFrameCallback?.(onShown);
+  worker.onmessage = ({data}) => onFound(data);
+  const here = "MediaStreamTrackProcessor" in window;
+  way = $("frames").value === "track" && (here || readsTracks) ? "track" : "canvas";
+  $("way").textContent = WAYS[way];
+  if (way === "canvas") return;
+  if (here) {
+    const stream = new MediaStreamTrackProcessor({track, maxBufferSize: 4}).readable;
+    worker.postMessage({stream}, [stream]);
+  } else {
+    const copy = track.clone();
+    worker.postMessage({track: copy}, [copy]);
+  }
+}
+
+// Take what the browser says of a frame that it is about to show; from a canvas, look at it.
+function onShown(_, {rtpTimestamp: pts, receiveTime, processingDuration, width, height}) {
+  video.requestVideoFrameCallback(onShown);
+  const read = performance.now();
+  if (receiveTime !== undefined) parts.shown(pts, receiveTime, 1000 * (processingDuration ?? 0));
+  if (way !== "canvas" || !width) return;
+  if (picture.canvas.width !== width || picture.canvas.height !== height) {
+    Object.assign(picture.canvas, {width, height});
+  }
+  const own = draw(pts, width, height);
+  if (own !== pts && !reported.has(pts)) report({type: "skipped", pts});
+  if (reported.has(own)) return;
+  const pixels = picture.getImageData(0, 0, width, height).data.buffer;
+  worker.postMessage({pixels, width, height, pts: own, read: performance.timeOrigin + read}, [pixels]);
+}
+
+// Draw what the video shows now, said to be the frame `pts`. Returns which frame it is, as far as the browser says.
+function draw(pts, width, height) {
+  if (!("VideoFrame" in window)) {
+    picture.drawImage(video, 0, 0, width, height);
+    return pts;
+  }
+  const frame = new VideoFrame(video);
+  picture.drawImage(frame, 0, 0, width, height);
+  const own = frame.metadata?.().rtpTimestamp;
+  frame.close();
+  return own ?? pts;
+}
+
+// Send a report, one for each frame.
+function report(message) {
+  reported.add(message.pts);
+  if (reported.size > REPORTED) reported.delete(reported.values().next().value);
+  if (message.type === "skipped") figures.skipped++;
+  connection.send(message);
+}
+
+// Report what the worker has found in a frame.
+function onFound({pts, place, skipped, read, width, height}) {
+  connection.frameCame();
+  if (reported.has(pts)) return;
+  if (skipped || !place) return report({type: skipped ? "skipped" : "missed", pts});
+  if (way === "canvas" && neighbour.shows(place, pts, width, height)) return report({type: "skipped", pts});
+  report({type: "found", pts, x: place.x, y: place.y});
+  parts.reported(pts, read - performance.timeOrigin, performance.now());
+  lastFound = seconds();
+  path.push([lastFound, place.x, place.y]);
+  Object.assign(figures, {x: place.x, y: place.y});
+  drawCross();
+}
+
+function onScore({pts, error_px, latency_ms, scored, lost}) {
+  parts.scored(pts, latency_ms, performance.now());
+  samples.push([seconds(), error_px, latency_ms]);
+  Object.assign(figures, {error_px, latency_ms, scored, lost});
+}
+
+// --- What is shown ---------------------------------------------------------------------------------
+
+// Draw the path, and a cross where the ball was found last.
+function drawCross() {
+  const now = seconds(), pen = cross.getContext("2d");
+  const [width, height] = [video.videoWidth || 640, video.videoHeight || 480];
+  const scale = cross.clientWidth * devicePixelRatio / width || 1;
+  cross.width = width * scale;
+  cross.height = height * scale;
+  cross.parentElement.style.aspectRatio = `${width} / ${height}`;
+  pen.scale(scale, scale);
+  pen.translate(.5, .5);   // pixel centres are on integers
+  path = path.filter(point => now - point[0] < PATH_S);
+  pen.lineWidth = 1.5 / scale * devicePixelRatio;
+  pen.strokeStyle = "#ff5fa8";
+  pen.globalAlpha = .6;
+  line(pen, path.map(([, x, y]) => [x, y]));
+  pen.globalAlpha = 1;
+  const [, x, y] = path.at(-1), arm = 9;
+  pen.strokeStyle = "#d6186f";
+  pen.lineWidth = 2;
+  line(pen, [[x - arm, y], [x + arm, y]]);
+  line(pen, [[x, y - arm], [x, y + arm]]);
+}
+
+const charts = [makeChart("error", 3), makeChart("latency", 1)];
+const rows = Object.entries(NAMES).map(([key, name], index) => {
+  const row = document.createElement("li"), share = document.createElement("div");
+  row.innerHTML = `<i class="part${index}"></i><span>${name}</span><b>–</b>`;
+  share.className = `part${index}`;
+  $("parts").append(row);
+  $("bar").append(share);
+  return {key, name: row.querySelector("span"), value: row.querySelector("b"), share};
+});
+
+function drawParts() {
+  const typical = parts.typical();
+  if (!typical) return;
+  for (const {key, name, value, share} of rows) {
+    if (key === "handover") name.textContent = way === "canvas" ? "compositor" : "handing over";
+    value.textContent = write(typical[key], 1);
+    share.style.flexGrow = Math.max(0, typical[key]);
+  }
+  $("parts-text").textContent = `a median frame of the last 5 s: ${write(typical.total, 1)} ms`;
+}
+
+setInterval(() => {
+  const now = seconds();
+  samples = samples.filter(sample => sample[0] > now - SPAN);
+  figures.fps = path.filter(point => now - point[0] < 1).length;
+  if (now - lastFound < 1) say("live", true);
+  for (const [name, decimals] of Object.entries(DECIMALS)) $(name).textContent = write(figures[name], decimals);
+  $("lost").classList.toggle("alarm", figures.lost > 0);
+  charts.forEach((draw, index) => draw(samples.map(sample => [sample[0], sample[index + 1]]), now));
+  drawParts();
+}, DRAW_MS);
+
+setInterval(async () => { if (connection?.open) parts.count(await connection.getStats()); }, STATS_MS);
+
+run();
+window.client = {get parts() { return parts.typical(); }, get way() { return way; }, get figures() { return figures; }};
