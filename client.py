@@ -32,7 +32,7 @@ from common.memory import keep_freed_memory
 from common.sessions import End, PeerError
 from common.stdio import unhurried
 from common.stopping import call_when_stopped
-from common.waiting import unless
+from common.waiting import start, unless
 from finding import color as color_find
 from finding import own
 from finding.finder import Finder, FinderError
@@ -141,7 +141,7 @@ class Client:
             args.signaling_host, args.signaling_port, args.wait, self.stop, self._attend, args.stay
         )
         sessions = asyncio.create_task(dialling)
-        telling = asyncio.create_task(self._keep_telling())
+        telling = start(self._keep_telling(), lambda error: logger.error("no more counts are printed: %r", error))
         stopping = asyncio.create_task(self.stop.wait())
         waited = (sessions, stopping, self._finder.failed)
         await asyncio.wait(waited, timeout=self._args.duration, return_when=asyncio.FIRST_COMPLETED)

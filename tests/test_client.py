@@ -99,6 +99,23 @@ def test_client_comes_back_to_a_server_that_was_killed(tmp_path: Path):
     assert read_summary(path)["frames"]["unmatched"] == 0
 
 
+@pytest.mark.root
+@pytest.mark.parametrize(("size", "line"), [("4k", "process_a: it cannot be started"), ("300k", "no shared memory")])
+def test_client_says_that_shared_memory_is_full(size: str, line: str):
+    """Where /dev/shm has no room, for process_a or for a frame, that is one line and exit status 1, and no SIGBUS."""
+    port = free_port()
+    small = ("unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o size={size} tmpfs /dev/shm && exec "$@"', "sh")
+    with (
+        run("server.py", "--signaling-port", port),
+        run("client.py", "--signaling-port", port, "--view", "none", prefix=small) as finding,
+    ):
+        assert finding.wait() == 1
+        (last,) = finding.wait_for("client.py: error: ")
+        assert line in last
+        assert "No space left on device" in last
+        assert "Traceback" not in finding.output
+
+
 def test_client_that_stays_dials_again_after_a_goodbye(tmp_path: Path):
     """With --stay a server that ends in order is followed by the next one, and frames are scored by that."""
     port, path = free_port(), tmp_path / "s.json"
@@ -127,16 +144,23 @@ def test_client_is_watched_without_a_page():
         assert finding.end() == 0
 
 
-def test_client_starts_process_a_again(tmp_path: Path):
-    """process_a killed in mid-run is started again, told in one line, and counted in the summary."""
+@pytest.mark.parametrize(
+    ("number", "line"),
+    [
+        (signal.SIGKILL, "process_a: its process ended with SIGKILL"),
+        (signal.SIGSTOP, "process_a: it hung, and was killed"),
+    ],
+)
+def test_client_starts_process_a_again(tmp_path: Path, number: signal.Signals, line: str):
+    """process_a killed or stopped in mid-run is started again, told in one line, and counted in the summary."""
     port, path = free_port(), tmp_path / "s.json"
     with (
         run("server.py", "--signaling-port", port, "--summary", path) as serving,
         run("client.py", "--signaling-port", port) as finding,
     ):
-        serving.wait_for(r"scored [1-9]")
-        os.kill(process_a_of(finding.process.pid), signal.SIGKILL)
-        finding.wait_for("process_a: its process ended with SIGKILL")
+        serving.wait_for(r"scored [1-9]\d")
+        os.kill(process_a_of(finding.process.pid), number)
+        finding.wait_for(line)
         serving.wait_for_new_scores()
         assert serving.end() == 0
         assert finding.wait() == 0

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -223,6 +224,9 @@ async def test_finder_starts_process_a_again_when_it_hangs() -> None:
         os.kill(first, signal.SIGSTOP)
         found.offer(30, image)
         found.offer(31, image)
+        began = time.monotonic()
+        await log.until(lambda: log.restarts == 1)
+        assert time.monotonic() - began < 10  # 1.25 s, and room for a busy machine
         await log.until(lambda: len(log.found) == 31)
         assert found.pid not in (first, None)
         assert not alive(first)

@@ -1,9 +1,11 @@
 """Meeting a peer: whatever arrives on a signaling connection, it ends in one way that is known."""
 
 import asyncio
+import itertools
 import json
 import re
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import ClassVar
@@ -336,6 +338,36 @@ async def knock(
 
 
 WORD = json.dumps({"type": "offer", "sdp": ""}).encode() + b"\n"
+
+
+async def test_listen_lets_others_run_between_overdue_starts():
+    """Connections that came while the event loop was busy do not begin in one go: between two, others have a turn."""
+    turns = 0
+    starts: list[int] = []  # the turn that each began in
+    port, visits = free_port(), asyncio.Queue[Visit]()
+
+    def begin(signaling: AcceptedSignaling) -> Visit:
+        starts.append(turns)
+        time.sleep(0.002)  # as a handshake takes
+        return Visit(signaling, visits)
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with listener.listen("127.0.0.1", port, begin):
+        counting = asyncio.create_task(count_turns())
+        writers = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(20)]
+        time.sleep(0.3)  # noqa: ASYNC251  # all of them are overdue by now
+        async with asyncio.timeout(PATIENCE):
+            while len(starts) < len(writers):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        counting.cancel()
+        for writer in writers:
+            writer.close()
+    assert all(after > before for before, after in itertools.pairwise(starts))
 
 
 @pytest.mark.parametrize("bound", ["MAX_HANDSHAKES", "MAX_FROM_ONE"])
