@@ -36,6 +36,7 @@ from common.waiting import start, unless
 from finding import color as color_find
 from finding import own
 from finding.finder import Finder, FinderError
+from finding.hint import Hint
 from finding.own import Faults
 from finding.process_a import process_a
 from protocol.messages import (
@@ -96,6 +97,8 @@ class Client:
         self._counts = dict.fromkeys(("received", "sent", "scored", "skipped", "faults", "restarts"), 0)
         self._connected = False
         self._reporting = Reporting()
+        self._hint = Hint(print) if args.color is None and args.find is None else None
+        self._luma: Image | None = None  # of the newest frame
 
     def _create_finder(self) -> Finder:
         """Return what runs process_a, with our eyes or with a person's own."""
@@ -248,6 +251,7 @@ class Client:
     def _on_frame(self, pts: int, seen: tuple[Image, ...]) -> None:
         """Hand a frame to process_a, and then to the views."""
         self._counts["received"] += 1
+        self._luma = seen[0]
         self._finder.offer(pts, seen)
         self._views.on_frame(pts, seen)
 
@@ -258,6 +262,8 @@ class Client:
         elif self._report(Found(pts, *point)):
             self._counts["sent"] += 1
         self._views.on_found(pts, point)
+        if self._hint is not None and self._luma is not None:
+            self._hint.note(self._luma, point is not None)
 
     def _on_skipped(self, pts: int) -> None:
         self._counts["skipped"] += 1

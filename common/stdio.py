@@ -82,6 +82,7 @@ class _StandIn(io.TextIOBase):
 @contextlib.contextmanager
 def unhurried() -> Iterator[None]:
     """Let nobody who reads stdout or stderr, or does not, end or hold up this program during the block."""
+    _fill_gaps()
     with contextlib.ExitStack() as stack:
         for name in ("stderr", "stdout"):
             stream = getattr(sys, name)
@@ -95,3 +96,12 @@ def unhurried() -> Iterator[None]:
             stack.callback(stand_in.finish)
             setattr(sys, name, stand_in)
         yield
+
+
+def _fill_gaps() -> None:
+    """Let what was closed from the start lead nowhere, or the next socket would have its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it takes the lowest number that is free

@@ -14,6 +14,7 @@ truth beside it: a CSV of frame, x, y. Frames count from 0; x and y are px, and 
 """
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import math
@@ -22,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Self, TypeVar
 
 import av
@@ -187,7 +189,7 @@ class SourceFilm:
     async def _film_file(self) -> str | None:
         """Show a file once, at its own pace; return what is wrong with it, if anything is."""
         try:
-            container = await self._in_thread(partial(av.open, self._source))
+            container = await self._in_thread(partial(av.open, locate(self._source)))
         except (av.FFmpegError, ValueError) as error:
             return describe(error)
         try:
@@ -270,6 +272,14 @@ def camera_of(source: str) -> str | None:
     if re.fullmatch(r"\d{1,3}", source, re.ASCII):
         return f"/dev/video{source}"
     return source if source.startswith(("/dev/video", "/dev/v4l/")) else None
+
+
+def locate(source: str) -> str:
+    """Return what FFmpeg opens as a source: of a file the whole path, or what is before a colon is a protocol to it."""
+    with contextlib.suppress(OSError, ValueError):  # it can be no file's name
+        if Path(source).exists():
+            return str(Path(source).absolute())
+    return source
 
 
 def describe(error: Exception) -> str:

@@ -98,6 +98,16 @@ async def test_file_shows_what_is_in_it(tmp_path: Path, pixel_format: str):
             assert math.dist(point, shot.truth) < 0.1
 
 
+@pytest.mark.parametrize("name", ["rec-2026-11-25T10:00.mp4", "file:clip.mp4", "-.mp4"])
+async def test_file_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    """What looks like a protocol, or like an option, is the file's name if there is such a file."""
+    write_clip(tmp_path / "clip.mp4").rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    async with SourceFilm(name) as film:
+        assert (film.width, film.height) == (320, 240)
+    assert sources.locate("rtsp://" + "x" * 1000) == "rtsp://" + "x" * 1000
+
+
 async def test_file_is_looped_at_its_own_pace(clip: Path):
     """Three rounds of a file take three times as long as the file, and the truth begins again with each."""
     truth = {k: Point(k, 0) for k in range(FRAMES)}

@@ -110,6 +110,16 @@ def test_stream_that_was_closed_from_the_start_stays_closed(number: int) -> None
     assert done.stdout + done.stderr == ("WARNING:root:y\n" if number == 1 else "x\n")
 
 
+def test_descriptor_that_was_closed_from_the_start_is_nobody_elses() -> None:
+    """A socket that got the number of stdout would get what is written to /dev/stdout."""
+    program = HEAD + "    import socket; print(socket.socket().fileno() > 2, file=sys.stderr)\n"
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" -c "$1" 0<&- 1>&-', sys.executable, program],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "True\n")
+
+
 def test_what_a_locale_cannot_spell_is_printed_all_the_same() -> None:
     """An ASCII locale costs escapes, not an exception."""
     with running("print('zwölf')", env={**os.environ, "PYTHONIOENCODING": "ascii"}) as process:
