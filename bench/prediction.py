@@ -136,12 +136,14 @@ def plot_aged(results: Results, figure: "Figure") -> None:
         axes.hlines(rows, means, p99s, color="0.3")
         for row, mean, p99 in zip(rows, means, p99s, strict=True):
             if not math.isnan(mean):
-                text = f"{mean:.2g} | {p99:.2g}"
-                axes.annotate(text, (p99, row), xytext=(5, 0), textcoords="offset points", va="center", fontsize=7)
+                text = " | ".join(f"{value:.0f}" if value >= 10 else f"{value:.2g}" for value in (mean, p99))
+                axes.annotate(
+                    text, (max(mean, p99), row), xytext=(5, 0), textcoords="offset points", va="center", fontsize=7
+                )
     axes.set(xscale="log", xlim=(0.001, 2000), xlabel="px off where the ball is: mean | 99th percentile")
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
 
 
 TABLE = Table(

@@ -59,7 +59,16 @@ def add_ratios(results: Results, case: Case) -> None:
 
 def brief(figures: Figures) -> str:
     """Return the figures that tell most of a run, as one line."""
-    shown = (("latency p50", "ms"), ("sum", "ms"), ("error p50", "px"), ("scored", "%"), ("server cpu", "cores"))
+    shown = (
+        ("latency p50", "ms"),
+        ("sum", "ms"),
+        ("error p50", "px"),
+        ("scored", "%"),
+        ("server cpu", "cores"),
+        ("walls mean", "px"),
+        ("black error mean", "px"),
+        ("black ms", "ms"),
+    )
     return ", ".join(f"{name} {figures[name]:.3g} {unit}" for name, unit in shown if name in figures)
 
 

@@ -12,6 +12,7 @@
   passed over is told.
 - Nothing polls: the pipe, and the process's sentinel, wake the event loop. A process_a that says nothing for too
   long is killed (common/processes.py), and like one that died started again.
+- What goes wrong with a person's own finder (own.py) comes as text through the same pipe.
 - process_a imports neither aiortc nor av. As its start method is spawn, it imports the main program's file
   again: that file must not import them at its top either. (cv2.imshow hangs where av came first.)
 """

@@ -24,7 +24,6 @@ was, and what it paints into one does no harm: it is given its own.
 
 import importlib
 import io
-import itertools
 import logging
 import math
 import os
@@ -143,7 +142,7 @@ def _load(name: str) -> tuple[Callable[[Any], Any], str]:
     for part in function_name.split("."):
         function = getattr(function, part, None)
     if not callable(function):
-        raise OwnFinderError(f"{module_name} has no function {function_name}")
+        raise OwnFinderError(f"{getattr(module, '__file__', None) or module_name} has no function {function_name}")
     wanted = getattr(module, "IMAGE", FORMATS[0])
     if not isinstance(wanted, str) or wanted not in FORMATS:
         raise OwnFinderError(f"{module_name}.IMAGE is {_short(wanted)}: must be one of {', '.join(FORMATS)}")
@@ -174,7 +173,7 @@ def _point_of(answer: Any) -> Point | None:
         return None
     if isinstance(answer, str | bytes | dict | set):  # they can be taken apart as well, into what is no coordinate
         raise TypeError
-    x, y = (float(value) for value in itertools.islice(answer, 3))
+    x, y = (float(value) for value in answer)
     if not (math.isfinite(x) and math.isfinite(y)) or max(abs(x), abs(y)) > MAX_PIXELS:
         raise ValueError
     return Point(x, y)

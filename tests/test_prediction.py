@@ -115,6 +115,24 @@ def test_predictor_drops_an_outlier(walls: Walls | None, outlier: Point) -> None
     assert predictor.at(9 / FPS) == pytest.approx((172, 50))
 
 
+def test_predictor_that_knows_the_walls_takes_no_outlier_for_a_bounce() -> None:
+    """Off the line but within reach is a bounce only for who does not know where the walls are."""
+    predictor = Predictor(ROOM)
+    straight(predictor, range(10))
+    predictor.observe(10 / FPS, Point(170, 50))
+    assert predictor.at(11 / FPS) == pytest.approx((188, 50))
+
+
+def test_predictor_does_not_take_outliers_for_noise() -> None:
+    """One outlier far away does not make it believe the next one, nearer by."""
+    predictor = Predictor(ROOM)
+    straight(predictor, range(20))
+    predictor.observe(20 / FPS, Point(50, 400))
+    straight(predictor, range(21, 24))
+    predictor.observe(24 / FPS, Point(100 + 8 * 24, 70))
+    assert predictor.at(25 / FPS) == pytest.approx((300, 50))
+
+
 def test_predictor_goes_on_after_a_ball_was_moved() -> None:
     """Two coordinates off the line are a new line, whatever there was before."""
     predictor = Predictor(ROOM)
@@ -181,6 +199,19 @@ def test_predictor_forgets_in_a_pause() -> None:
     assert predictor.at(later) is None
     predictor.observe(later + 0.1, Point(300, 310))
     assert predictor.at(later + 0.2) == pytest.approx((300, 320))
+
+
+@pytest.mark.parametrize("walls", [None, ROOM, Walls((50, 50), (20, 20)), Walls((10, 10 + 1e-9), (0, 4000))])
+def test_predictor_bears_with_whatever_a_client_may_say(walls: Walls | None) -> None:
+    """The wildest coordinates at the oddest times give a place or none, never an error, never a place nowhere."""
+    dice = random.Random(1)
+    for start in (0.0, 1e5, 1e9) * 20:
+        predictor, time = Predictor(walls), start
+        for _ in range(40):
+            time += dice.choice([-0.1, 0, 1e-12, 1e-9, 1e-6, 1 / 240, 1 / 30, 1, 10])
+            predictor.observe(time, Point(*(dice.choice([0, -65536, 65536, 300, dice.gauss(200, 1)]) for _ in "xy")))
+            for ahead in (0, 1e-9, 0.1, 10, 1e6):
+                assert all(math.isfinite(side) for side in predictor.at(time + ahead) or ())
 
 
 def test_predictor_takes_walls_without_room_between_them() -> None:

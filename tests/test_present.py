@@ -55,6 +55,15 @@ def test_where_is_off_by_half_of_what_the_ways_differ() -> None:
     assert off(present, scene, now) == pytest.approx(240 * 0.03, abs=1.5)
 
 
+def test_where_does_not_believe_a_score_that_was_held_up() -> None:
+    """A score that waited on its way says little of when its frame was taken: the quickest one is believed."""
+    scene = Scene(speed=240, seed=1)
+    present = Present()
+    now = watch(present, scene, 40, 0.02, 0.02)
+    present.on_score(Score(stamp(38, FPS) + SHIFT, None, 40.0, 40, 0), now + 0.5)
+    assert off(present, scene, now) < 2
+
+
 def test_where_says_nothing_until_a_score_came() -> None:
     """Without a score nobody knows how old a frame is; without a second coordinate nobody knows where it goes."""
     scene = Scene()
