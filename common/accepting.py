@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 logger = logging.getLogger(__name__)
 
-BACKLOG = 128  # connections that the kernel keeps until they are accepted
+BACKLOG = 1024  # connections that the kernel keeps until they are accepted; what is more does not learn of it
 PAUSE = 1.0  # s, after the system has refused one
 
 

@@ -22,6 +22,7 @@ from aiortc.rtcsctptransport import RTCSctpTransport, serialize_packet
 from aiortc.rtp import RtpPacket
 
 from transport import aiortc_internals as internals
+from transport import clocks, mending, strays
 
 PATIENCE = 30.0  # s
 SHORT_FINGERPRINT = struct.pack("!HHI12s", 1, 4, 0x2112A442, bytes(12)) + struct.pack("!HH", 0x8028, 0)
@@ -31,8 +32,8 @@ SHORT_FINGERPRINT = struct.pack("!HHI12s", 1, 4, 0x2112A442, bytes(12)) + struct
 def mended() -> None:
     """Mend the libraries, and begin to count anew."""
     assert internals.mend()
-    internals.dropped.clear()
-    internals._told.clear()
+    strays.dropped.clear()
+    strays._told.clear()
 
 
 @asynccontextmanager
@@ -106,9 +107,9 @@ async def test_strays_end_no_session():
         for number in range(20):
             assert await send_text(one, two, f"{number}") == f"{number}"
             assert await send_text(two, one, f"{number}") == f"{number}"
-        assert internals.dropped["malformed STUN"]
-        assert internals.dropped["datagrams that are no packets"]
-        assert internals.dropped["datagrams of strangers"]
+        assert strays.dropped["malformed STUN"]
+        assert strays.dropped["datagrams that are no packets"]
+        assert strays.dropped["datagrams of strangers"]
         assert one.connectionState == two.connectionState == "connected"
 
 
@@ -135,9 +136,9 @@ def test_a_short_attribute_would_be_a_traceback():
 def test_drop_counts_everything_and_tells_little(caplog: pytest.LogCaptureFixture):
     """A thousand of a kind are counted, and told in one line; another kind in another."""
     for _ in range(1000):
-        internals.drop("apples")
-    internals.drop("pears")
-    assert internals.dropped == {"apples": 1000, "pears": 1}
+        strays.drop("apples")
+    strays.drop("pears")
+    assert strays.dropped == {"apples": 1000, "pears": 1}
     assert [record.getMessage() for record in caplog.records] == ["dropped apples: 1 so far", "dropped pears: 1 so far"]
 
 
@@ -193,7 +194,7 @@ async def test_a_bad_packet_of_the_peer_is_dropped(name: str, caplog: pytest.Log
         await send_bad(one, name)
         assert await send_text(two, one, "still here") == "still here"
         assert await send_text(one, two, "so am I") == "so am I"
-        assert internals.dropped["SCTP packets that cannot be handled"] == 1
+        assert strays.dropped["SCTP packets that cannot be handled"] == 1
         assert two.connectionState == "connected"
     assert "Traceback" not in caplog.text
 
@@ -225,7 +226,7 @@ async def test_rtp_that_cannot_be_handled_is_dropped():
 
     data = bytes(RtpPacket(payload_type=96, ssrc=1).serialize())
     await RTCDtlsTransport._handle_rtp_data(Failing(IndexError()), data, arrival_time_ms=0)  # type: ignore[arg-type]
-    assert internals.dropped["RTP that cannot be handled"] == 1
+    assert strays.dropped["RTP that cannot be handled"] == 1
     with pytest.raises(ConnectionError):
         await RTCDtlsTransport._handle_rtp_data(Failing(ConnectionError()), data, arrival_time_ms=0)  # type: ignore[arg-type]
 
@@ -250,7 +251,7 @@ async def test_sctp_measures_no_round_trip_of_a_year(wall_clock: list[float], st
             await send_text(one, two, "x")
         assert one.sctp is not None
         assert one.sctp._rto <= 3
-    assert internals.monotonic_time() == pytest.approx(time.time() - wall_clock[0], abs=60)
+    assert clocks.monotonic_time() == pytest.approx(time.time() - wall_clock[0], abs=60)
 
 
 def test_the_libraries_clocks_are_wall_clocks():
@@ -374,7 +375,7 @@ def test_what_is_not_as_expected_stays_as_it_is(caplog: pytest.LogCaptureFixture
             return other
 
     caplog.set_level(logging.WARNING)
-    assert not internals._replace(Library, "work", "self this", lambda _: lambda *_: 0)
-    assert not internals._replace(Library, "rest", "self", lambda _: lambda *_: 0)
+    assert not mending.replace(Library, "work", "self this", lambda _: lambda *_: 0)
+    assert not mending.replace(Library, "rest", "self", lambda _: lambda *_: 0)
     assert Library().work(5) == 5
     assert "Library.work stays as it is" in caplog.text

@@ -16,54 +16,35 @@ for its removal, as soon as the library needs it no longer (tests/test_aiortc_in
 
 import asyncio
 import contextlib
-import datetime
 import functools
-import inspect
 import ipaddress
-import logging
+import queue
 import struct
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import aioice.ice
 import aioice.stun
-import aioice.turn
-import aiortc.clock
-import aiortc.mediastreams
-import aiortc.rtcrtpreceiver
-import aiortc.rtcrtpsender
-import aiortc.rtcsctptransport
-from aiortc import RTCPeerConnection, RTCRtpSender
+from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
 from aiortc.contrib.signaling import TcpSocketSignaling
+from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rate import RateBucket, RateCounter
 from aiortc.rtcdtlstransport import RTCDtlsTransport
-from aiortc.rtcrtpreceiver import StreamStatistics
+from aiortc.rtcrtpreceiver import NackGenerator, StreamStatistics
 from aiortc.rtcsctptransport import RTCSctpTransport
 from aiortc.rtp import is_rtcp
 
-logger = logging.getLogger(__name__)
+from transport.clocks import mend_clocks
+from transport.mending import replace, unexpected
+from transport.strays import drop
 
-TELL_INTERVAL = 10.0  # s between two log lines of one kind about what was dropped
 CLOSE_TIMEOUT = 1.0  # s
 RTP_HEADER = struct.Struct("!2xH4xL")  # sequence number and SSRC (RFC 3550, section 5.1)
 MAX_JITTER = 2**32 - 1  # RFC 3550, section 6.4.1: 32 bits
 
-dropped: Counter[str] = Counter()  # what peers and strangers sent that is of no use, by kind
-_told: dict[str, float] = {}  # when each kind was last logged, s
 _addresses: ContextVar[tuple[str, bool] | None] = ContextVar("addresses", default=None)  # first, and whether only
-
-
-def drop(kind: str, error: Exception | None = None) -> None:
-    """Count something that is of no use, and log it, though not more often than every TELL_INTERVAL."""
-    dropped[kind] += 1
-    now = time.monotonic()
-    if now - _told.get(kind, -TELL_INTERVAL) >= TELL_INTERVAL:
-        _told[kind] = now
-        logger.warning("dropped %s: %d so far%s", kind, dropped[kind], f" ({error!r})" if error else "")
 
 
 # --- Mends ---------------------------------------------------------------------------------------
@@ -74,33 +55,17 @@ def mend() -> bool:
     """Mend what is listed above, once for this process; return whether everything was as expected."""
     return all(
         [
-            _replace(aioice.ice.StunProtocol, "datagram_received", "self data addr", _mended_datagrams),
-            _replace(RTCSctpTransport, "_handle_data", "self data", _without_traceback("SCTP packets")),
-            _replace(RTCDtlsTransport, "_handle_rtp_data", "self data arrival_time_ms", _without_traceback("RTP")),
-            _replace(RTCDtlsTransport, "_handle_rtcp_data", "self data", _without_traceback("RTCP")),
-            _replace(RTCPeerConnection, "_RTCPeerConnection__connect", "self", _mended_connect),
-            _replace(aioice.ice, "get_host_addresses", "use_ipv4 use_ipv6", _mended_addresses),
-            _replace(RateCounter, "_erase_old", "self now_ms", _mended_rate_counter),
+            replace(aioice.ice.StunProtocol, "datagram_received", "self data addr", _mended_datagrams),
+            replace(RTCSctpTransport, "_handle_data", "self data", _without_traceback("SCTP packets")),
+            replace(RTCDtlsTransport, "_handle_rtp_data", "self data arrival_time_ms", _without_traceback("RTP")),
+            replace(RTCDtlsTransport, "_handle_rtcp_data", "self data", _without_traceback("RTCP")),
+            replace(RTCPeerConnection, "_RTCPeerConnection__connect", "self", _mended_connect),
+            replace(aioice.ice, "get_host_addresses", "use_ipv4 use_ipv6", _mended_addresses),
+            replace(RateCounter, "_erase_old", "self now_ms", _mended_rate_counter),
             _mend_jitter(),
-            _mend_clocks(),
+            mend_clocks(),
         ]
     )
-
-
-def _replace(
-    owner: Any, name: str, parameters: str, mended: Callable[[Callable[..., Any]], Callable[..., Any]]
-) -> bool:
-    """Put `mended(stock)` in the place of a function, if that has these parameters; return whether it has."""
-    stock = getattr(owner, name, None)
-    if stock is None or " ".join(inspect.signature(stock).parameters) != parameters:
-        return _unexpected(f"{owner.__name__}.{name}")
-    setattr(owner, name, functools.wraps(stock)(mended(stock)))
-    return True
-
-
-def _unexpected(name: str) -> bool:
-    logger.warning("this aiortc or aioice is not built as expected: %s stays as it is", name)
-    return False
 
 
 def _mended_datagrams(stock: Callable[..., None]) -> Callable[..., None]:
@@ -190,41 +155,10 @@ def _mend_jitter() -> bool:
     """Keep a receiver report's jitter within its 32 bits."""
     stock = StreamStatistics.__dict__.get("jitter")
     if not isinstance(stock, property) or stock.fget is None:
-        return _unexpected("StreamStatistics.jitter")
+        return unexpected("StreamStatistics.jitter")
     compute = stock.fget
     StreamStatistics.jitter = property(lambda self: min(compute(self), MAX_JITTER))  # type: ignore[method-assign,assignment]
     return True
-
-
-# --- Clocks --------------------------------------------------------------------------------------
-
-LAST_DATE = 2**32 - 2_208_988_800  # s since 1970, in 2036: what is later does not fit an NTP time stamp
-BEGAN = (
-    time.time() if 0 <= time.time() < LAST_DATE - 2**25 else 0.0
-) - time.monotonic()  # s: wall clock at monotonic 0
-
-
-def monotonic_time() -> float:
-    """Return the time as time.time() does, but by a clock that nobody sets."""
-    return BEGAN + time.monotonic()
-
-
-def monotonic_datetime() -> datetime.datetime:
-    """Return the time as a date, by a clock that nobody sets."""
-    return datetime.datetime.fromtimestamp(monotonic_time(), datetime.UTC)
-
-
-CLOCKED = (aiortc.mediastreams, aiortc.rtcrtpreceiver, aiortc.rtcrtpsender, aiortc.rtcsctptransport, aioice.turn)
-
-
-def _mend_clocks() -> bool:
-    """Give aiortc and aioice a clock that nobody sets: they take round trips and deadlines from the wall clock."""
-    clock = SimpleNamespace(time=monotonic_time, monotonic=time.monotonic)
-    if not all(getattr(module, "time", None) is time for module in CLOCKED):
-        return _unexpected("time")
-    for module in CLOCKED:
-        module.time = clock  # type: ignore[attr-defined]  # its own import of it
-    return _replace(aiortc.clock, "current_datetime", "", lambda _: monotonic_datetime)
 
 
 # --- Addresses -----------------------------------------------------------------------------------
@@ -317,7 +251,7 @@ def on_picture_lost(sender: RTCRtpSender, tell: Callable[[], None]) -> bool:
     """
     tell_encoder = getattr(sender, "_send_keyframe", None)
     if tell_encoder is None:
-        return _unexpected("RTCRtpSender._send_keyframe")
+        return unexpected("RTCRtpSender._send_keyframe")
 
     def tell_both() -> None:
         tell_encoder()
@@ -325,6 +259,52 @@ def on_picture_lost(sender: RTCRtpSender, tell: Callable[[], None]) -> bool:
 
     sender._send_keyframe = tell_both  # type: ignore[method-assign]  # on this one only
     return True
+
+
+class ReceiverParts(NamedTuple):
+    """What a receiver of video is made of, as far as it is needed.
+
+    capacity: packets of its jitter buffer; map_timestamp: turns an RTP time stamp into a pts; pictures: where the
+    decoded ones go.
+    """
+
+    capacity: int
+    map_timestamp: Callable[[int], int]
+    pictures: "asyncio.Queue[Any]"
+
+
+RECEIVER = f"_{RTCRtpReceiver.__name__}__"  # how the names of its private parts begin
+
+
+def receiver_parts(receiver: RTCRtpReceiver) -> ReceiverParts | None:
+    """Return the parts of a receiver that has had no packet yet; None if it is not built as expected."""
+    try:
+        buffer = getattr(receiver, f"{RECEIVER}jitter_buffer")
+        map_timestamp = getattr(receiver, f"{RECEIVER}timestamp_mapper").map
+        pictures = receiver.track._queue  # type: ignore[attr-defined]  # a RemoteStreamTrack's
+        expected = (
+            type(buffer) is JitterBuffer
+            and type(getattr(receiver, f"{RECEIVER}nack_generator")) is NackGenerator
+            and type(getattr(receiver, f"{RECEIVER}decoder_queue")) is queue.Queue
+            and getattr(receiver, f"{RECEIVER}decoder_thread") is None
+            and callable(map_timestamp)
+            and type(pictures) is asyncio.Queue
+        )
+    except AttributeError:
+        expected = False
+    if not expected:
+        unexpected("RTCRtpReceiver, whose jitter buffer is one frame slower,")
+        return None
+    return ReceiverParts(buffer.capacity, map_timestamp, pictures)
+
+
+def replace_parts(
+    receiver: RTCRtpReceiver, buffer: JitterBuffer, nack: NackGenerator, decoding: "queue.Queue[Any]"
+) -> None:
+    """Exchange the parts of a receiver that has had no packet yet, and is built as expected."""
+    setattr(receiver, f"{RECEIVER}jitter_buffer", buffer)
+    setattr(receiver, f"{RECEIVER}nack_generator", nack)
+    setattr(receiver, f"{RECEIVER}decoder_queue", decoding)
 
 
 def tap_sender(
@@ -343,7 +323,7 @@ def tap_sender(
     payload_type = f"_{RTCRtpSender.__name__}__rtx_payload_type"  # of the peer's answer; None: it knows no RTX
     send_rtp = getattr(sender.transport, "_send_rtp", None)
     if send_rtp is None or not all(hasattr(sender, f) for f in ("_ssrc", "_rtx_ssrc", "_retransmit", payload_type)):
-        _unexpected("RTCRtpSender")
+        unexpected("RTCRtpSender")
         return None
 
     async def on_rtp(data: bytes) -> None:

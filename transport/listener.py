@@ -9,8 +9,8 @@ from typing import Protocol
 
 from common.accepting import accepting, taken_as_streams
 from common.sessions import End, PeerError, SessionError, SlowPeerError
-from transport.aiortc_internals import drop
 from transport.signaling import AcceptedSignaling, close_signaling
+from transport.strays import drop
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@
 - Nothing is decoded that lacks what it refers to, as it would show ghosts: after a loss the picture stands still
   until a key frame comes. The same happens to a decoder that falls behind; its queue would grow for ever.
 
-aiortc has no public way to choose any of this. `install` therefore reaches for five private names of the receiver
-and its track, and leaves everything as it was if one of them is not what it expects.
+aiortc has no public way to choose any of this. `install` therefore exchanges parts of the receiver (by
+aiortc_internals.py), and leaves everything as it was if one of them is not what is expected.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from typing import Any
 
 import av
 from aiortc import RTCRtpReceiver
-from aiortc.jitterbuffer import JitterBuffer, JitterFrame
+from aiortc.jitterbuffer import JitterFrame
 from aiortc.mediastreams import VIDEO_TIME_BASE
-from aiortc.rtcrtpreceiver import NackGenerator
 from av.video.codeccontext import VideoCodecContext
 
+from transport import aiortc_internals as internals
 from transport.jitter import MarkerJitterBuffer, PersistentNackGenerator
 
 logger = logging.getLogger(__name__)
@@ -146,28 +146,9 @@ def install(receiver: RTCRtpReceiver) -> PersistentNackGenerator | None:
         What asks for the packets that are missing; None if it could not be done. Then the receiver is as it was, and
         a warning was logged.
     """
-    private = "_RTCRtpReceiver__"
-    try:
-        stock = getattr(receiver, f"{private}jitter_buffer")
-        nack = getattr(receiver, f"{private}nack_generator")
-        decoder_queue = getattr(receiver, f"{private}decoder_queue")
-        map_timestamp = getattr(receiver, f"{private}timestamp_mapper").map
-        pictures = receiver.track._queue  # type: ignore[attr-defined]  # a RemoteStreamTrack's
-        expected = (
-            type(stock) is JitterBuffer
-            and type(nack) is NackGenerator
-            and type(decoder_queue) is queue.Queue
-            and getattr(receiver, f"{private}decoder_thread") is None
-            and callable(map_timestamp)
-            and type(pictures) is asyncio.Queue
-        )
-    except AttributeError:
-        expected = False
-    if not expected:
-        logger.warning("this aiortc is not built as expected: using its own jitter buffer, one frame slower")
+    parts = internals.receiver_parts(receiver)
+    if parts is None:
         return None
-    buffer = MarkerJitterBuffer(capacity=stock.capacity)
-    setattr(receiver, f"{private}jitter_buffer", buffer)
-    setattr(receiver, f"{private}nack_generator", buffer.nack)
-    setattr(receiver, f"{private}decoder_queue", Decoding(buffer, map_timestamp, pictures))
+    buffer = MarkerJitterBuffer(capacity=parts.capacity)
+    internals.replace_parts(receiver, buffer, buffer.nack, Decoding(buffer, parts.map_timestamp, parts.pictures))
     return buffer.nack
