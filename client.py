@@ -34,10 +34,9 @@ from common.stdio import unhurried
 from common.stopping import call_when_stopped
 from common.waiting import start, unless
 from finding import color as color_find
-from finding import own
 from finding.finder import Finder, FinderError
 from finding.hint import Hint
-from finding.own import Faults
+from finding.own import Faults, finder_name
 from finding.process_a import process_a
 from protocol.messages import (
     Found,
@@ -336,19 +335,6 @@ def hues(text: str) -> tuple[float, float] | None:
     return int(match[1]), int(match[2])
 
 
-def own_finder(text: str) -> str:
-    """Return the name of a person's own finder, if a module of that name is there; it is not imported.
-
-    Raises:
-        argparse.ArgumentTypeError: there is none, or it is no such name.
-    """
-    if not own.is_name(text):
-        raise argparse.ArgumentTypeError(f"{text!r}: must be MODULE:FUNCTION, such as my_module:find for my_module.py")
-    if not own.is_there(text):
-        raise argparse.ArgumentTypeError(f"{text!r}: there is no such module in this folder or on the path")
-    return text
-
-
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the options; exit with status 2 if they are wrong."""
     parser = options.Parser(description="Find the ball in what a server films, and tell it where it is.")
@@ -393,7 +379,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add(
         "--find",
-        type=own_finder,
+        type=finder_name,
         metavar="MODULE:FUNCTION",
         help="a finder of your own: a function of a BGR image that returns x, y or None (ours)",
     )

@@ -22,6 +22,7 @@ The first of each kind are told in one line each, and all are counted. What it k
 was, and what it paints into one does no harm: it is given its own.
 """
 
+import argparse
 import importlib
 import io
 import logging
@@ -54,20 +55,19 @@ class OwnFinderError(Exception):
     """A person's finder cannot be had; the text says why, in one line."""
 
 
-def is_name(text: str) -> bool:
-    """Return whether a text is MODULE:FUNCTION, with dots in either.
+def finder_name(text: str) -> str:
+    """Return MODULE:FUNCTION, dots allowed in either, if there is such a module, or its package; nothing is imported.
 
-    >>> [is_name(text) for text in ("eyes:find", "my.eyes:Ball.find", "eyes.py:", "eyes", "../eyes:find")]
-    [True, True, False, False, False]
+    Raises:
+        argparse.ArgumentTypeError: there is none, or it is no such name.
     """
     dotted = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
-    return re.fullmatch(f"{dotted}:{dotted}", text) is not None
-
-
-def is_there(name: str) -> bool:
-    """Return whether there is a module, or its package, of the name MODULE:FUNCTION; nothing is imported."""
-    top = name.partition(":")[0].partition(".")[0]
-    return top in sys.modules or PathFinder.find_spec(top, [os.getcwd(), *sys.path]) is not None  # noqa: PTH109
+    if re.fullmatch(f"{dotted}:{dotted}", text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be MODULE:FUNCTION, such as my_module:find for my_module.py")
+    top = text.partition(":")[0].partition(".")[0]
+    if top not in sys.modules and PathFinder.find_spec(top, [os.getcwd(), *sys.path]) is None:  # noqa: PTH109
+        raise argparse.ArgumentTypeError(f"{text!r}: there is no such module in this folder or on the path")
+    return text
 
 
 # --- In process_a --------------------------------------------------------------------------------

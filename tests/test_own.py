@@ -1,5 +1,6 @@
 """own.py: a person's finder is loaded, asked, and survived, whatever it does."""
 
+import argparse
 import io
 import os
 import re
@@ -14,7 +15,7 @@ import pytest
 
 from ball_track import Image, Point, Scene, draw, planes
 from finding import own
-from finding.own import Faults, OwnFinder, OwnFinderError
+from finding.own import Faults, OwnFinder, OwnFinderError, finder_name
 
 IMAGE = draw(Scene(320, 240), Point(100, 120))
 
@@ -238,3 +239,22 @@ def test_convert_leaves_i420_as_it_came() -> None:
     image: Image = own._convert(IMAGE, "i420")
     assert np.array_equal(image, IMAGE)
     assert np.array_equal(own._convert(IMAGE, "gray"), planes(IMAGE)[0])
+
+
+@pytest.mark.parametrize(
+    "text", ["eyes.py", "eyes", ":find", "eyes:", "../eyes:find", "my eyes:f", "5:find", "eyes:f()"]
+)
+def test_finder_name_refuses_what_is_none(text: str) -> None:
+    """What is not MODULE:FUNCTION is told what it must be."""
+    with pytest.raises(argparse.ArgumentTypeError, match="must be MODULE:FUNCTION"):
+        finder_name(text)
+
+
+def test_finder_name_looks_in_the_current_folder_and_imports_nothing(folder: Folder) -> None:
+    """A module that fails when it is imported has a name all the same; one that is nowhere has none."""
+    module = folder.write("1 / 0")
+    assert finder_name(f"{module}:find") == f"{module}:find"
+    assert finder_name("examples.finders:Background.__call__")
+    assert module not in sys.modules
+    with pytest.raises(argparse.ArgumentTypeError, match="there is no such module"):
+        finder_name("nothing_of_that_name.deeper:find")
