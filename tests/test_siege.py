@@ -137,8 +137,9 @@ async def test_a_crowd_at_the_door_costs_nobody_a_frame(tmp_path: Path):
 
         async def visit() -> None:
             signaling = await dial("127.0.0.1", port, PATIENCE)
-            with suppress(ConnectionError):
-                await receive_description(signaling, "offer")
+            with suppress(ConnectionError, TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await receive_description(signaling, "offer")
             await close_signaling(signaling)
 
         await asyncio.gather(*(visit() for _ in range(CONNECTIONS)))
