@@ -219,7 +219,7 @@ class Client:
             if not self._views.watched:
                 self._send(Quiet())
             end = await unless(self.stop, link.until_end())
-            if end is End.BYE:
+            if end is End.BYE and not self._args.stay:
                 self._views.farewell = "the server has ended"
             if end is None:
                 await link.goodbye()  # and go on reporting until the server has had it all

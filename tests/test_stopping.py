@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from common.stopping import SIGNALS
-from support.programs import PATIENCE, read_summary
+from support.marks import find_cross
+from support.programs import PATIENCE, read_summary, run
+from support.screen import run_screen, wait_until
 from tools.procfs import ROOT, children, free_port
 
 OWN_SHM = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /dev/shm && exec "$@"')
@@ -127,6 +129,22 @@ def test_session_that_is_stopped_as_a_group_ends_in_order(tmp_path: Path, number
     assert read_summary(files / "s.json")["frames"]["scored"] > 0
     assert sorted(path.name for path in files.iterdir()) == ["r.mp4", "s.csv", "s.json"]
     assert list((tmp_path / "a").iterdir()) == list((tmp_path / "b").iterdir()) == []
+
+
+@pytest.mark.screen
+@pytest.mark.parametrize("number", SIGNALS)
+def test_window_that_is_stopped_as_a_group_ends_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The window's process gets the signal too, and is not taken for one that has died."""
+    port = free_port()
+    with run_screen() as screen, run("server.py", "--signaling-port", port):
+        monkeypatch.setenv("DISPLAY", screen.display)
+        with run_group("client.py", tmp_path / "shm", "--signaling-port", port, "--view", "window") as process:
+            wait_until(lambda: find_cross(screen.picture()) is not None, "a cross on the screen")
+            output = stop(process, number)
+    assert [line.split(" ", 1)[0] for line in output.splitlines()] == ["watching", "received"]
+    assert list((tmp_path / "shm").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["server.py", "client.py"])
