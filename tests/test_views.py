@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -221,6 +222,38 @@ async def test_views_none_keep_no_frame() -> None:
             views.on_found(pts, Point(1, 1))
             views.on_score(Score(pts, 0.0, 1.0, pts, 0))
         assert not views.failed
+
+
+class Offered:
+    """A view that keeps what it is offered."""
+
+    def __init__(self) -> None:
+        self.sights: list[Sight] = []
+
+    def offer(self, sight: Sight) -> None:
+        """Keep it."""
+        self.sights.append(sight)
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+async def test_views_show_where_the_ball_is_bound_to_be() -> None:
+    """Once scores tell how old frames are, each picture has the point where the ball is when it is shown."""
+    scene, view, clock = Scene(64, 96, radius=10, speed=30), Offered(), SimpleNamespace(now=0.0)
+    async with Views((), ("127.0.0.1", 1), None, add_routes=lambda _: None, on_closed=lambda: None) as views:
+        views._views.append(view)  # type: ignore[arg-type]  # all that is asked of one
+        views._loop = SimpleNamespace(time=lambda: clock.now)  # type: ignore[assignment]
+        for k in range(20):
+            clock.now = 100 + k / scene.fps + 0.1
+            views.on_frame(k * 3000, planes(np.zeros((144, 64), np.uint8)))
+            views.on_found(k * 3000, scene.position(k))
+            clock.now += 0.02
+            views.on_score(Score(k * 3000, 0.0, 110.0, k + 1, 0))
+    assert [sight.pts for sight in view.sights] == [k * 3000 for k in range(20)]
+    assert view.sights[0].figures.predicted is None
+    for k, sight in enumerate(view.sights[1:5], 1):
+        assert sight.figures.predicted == pytest.approx(scene.position(k + 0.12 * scene.fps))
 
 
 # --- The window ----------------------------------------------------------------------------------
