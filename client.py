@@ -251,6 +251,9 @@ class Client:
         """Hand a frame to process_a, and then to the views."""
         self._counts["received"] += 1
         self._luma = seen[0]
+        self._reporting.on_frame(pts, asyncio.get_running_loop().time())
+        if self._link is not None and self._reporting.round_trip is not None:
+            self._link.on_round_trip(self._reporting.round_trip)
         self._finder.offer(pts, seen)
         self._views.on_frame(pts, seen)
 
@@ -308,8 +311,6 @@ class Client:
         if isinstance(score, Score):
             self._counts["scored"] = max(self._counts["scored"], self._scored_before + score.scored)
             self._reporting.on_score(score, asyncio.get_running_loop().time())
-            if self._link is not None and self._reporting.round_trip is not None:
-                self._link.on_round_trip(self._reporting.round_trip)
             self._views.on_score(score)
 
 

@@ -71,7 +71,7 @@ VIEWER = "viewer"  # the kind of one who opens no channel
 BALL = "ball"  # the source that is drawn
 DRAIN_TIMEOUT = 0.5  # s at the end for the reports of frames that are still on their way
 MAX_BEHIND = 0.5  # s by which a client's answers may be late before it gets no more; three frames at least
-NARROW_BEHIND = 0.25  # s, for one that is known to have a narrow connection
+NARROW_BEHIND = 0.1  # s, for one that is known to have a narrow connection: its queue may not grow
 PROBE_INTERVAL = 0.5  # s; then it gets one key frame in so many
 MAX_CLIENTS_TOLD = 1000  # clients of which the summary tells one by one, the last that have left; the totals are of all
 
@@ -112,7 +112,7 @@ class BallVideoTrack(MediaStreamTrack):
         self._on_failure = on_failure
 
     async def _catch_up(self) -> bool:
-        """Wait while the client is behind; return whether it was, and so has to go on at a key frame.
+        """Wait while the client is behind; return whether it has to go on at a key frame, as much may have been lost.
 
         Its connection cannot take the rate, or there is none just now: whatever else it got would come late, or be
         lost, and asking for what was lost would fill the connection altogether. One frame now and then finds out
@@ -121,10 +121,10 @@ class BallVideoTrack(MediaStreamTrack):
         began, rule = self._film.clock(), self.encoded.rule if self.encoded is not None else None
         if rule is not None and rule.congested:
             self._on_congested()
-        stepped = rule is not None and rule.step(began)
+        stepped, behind = rule is not None and rule.step(began), self._ledger.behind
         if not stepped:
             max_behind = NARROW_BEHIND if rule is not None and rule.rung else MAX_BEHIND
-            if self._ledger.behind < max(max_behind, 3 / self._film.fps):
+            if behind < max(max_behind, 3 / self._film.fps):
                 return False
             stepped = rule is not None and rule.on_behind(began)
         await wait_while(lambda: self._ledger.behind > 0, self._answered, PROBE_INTERVAL)
@@ -133,7 +133,7 @@ class BallVideoTrack(MediaStreamTrack):
         if rule is not None and stepped:
             self._ledger.score.network["rung_changes"] = rule.changes
             rule.on_resumed(now)
-        return True
+        return behind >= max(MAX_BEHIND, 3 / self._film.fps)
 
     async def recv(self) -> "VideoFrame | Packet[Any]":
         """Wait for the next frame that is due, and return it, encoded if there is an encoder.
@@ -392,10 +392,13 @@ class Server:
         """Return what encodes the film as video, for all who take a codec; None where aiortc does it for each."""
         if self.args.encoder != "shared":
             return None
+
+        def create(rate: int) -> SharedEncoder:
+            narrow = rate < self.args.bitrate
+            return SharedEncoder(self.film, codec, rate, self.metrics.on_encoded, narrow=narrow)
+
         if codec not in self._video:
-            self._video[codec] = Rungs(
-                rungs(self.args.bitrate), lambda rate: SharedEncoder(self.film, codec, rate, self.metrics.on_encoded)
-            )
+            self._video[codec] = Rungs(rungs(self.args.bitrate), create)
         return self._video[codec]
 
     def fail(self, why: str) -> None:

@@ -18,13 +18,14 @@ import math
 from collections import deque
 from collections.abc import Sequence
 
-LOWEST = 50_000  # bit / s
+LOWEST = 40_000  # bit / s
 FRACTION = 5  # of one rung is the next
 LATE = 0.05  # s above the least latency: a queue, and no mere jitter
 MIN_ANSWERS, MIN_TIME = 4, 0.12  # so many answers in a row, over so many s, have to be late
 HEELS = 0.4  # of the time between two frames: answers that are closer to each other come out of no queue
 MEMORY = 600.0  # s for which the least latency is remembered: routes change
 UP_FIRST, UP_MAX = 30.0, 600.0  # s of being well before the rung above is tried; doubled each time that it fails
+STRIKES, STRIKES_WITHIN = 3, 5.0  # so many times that far behind within so many s, and yet answering
 TRIAL = 10.0  # s; a rung that was well for so long has passed its trial
 
 
@@ -32,7 +33,7 @@ def rungs(bitrate: int) -> tuple[int, ...]:
     """Return the bit rates (bit / s) to choose from, falling from the one that was asked for.
 
     >>> rungs(500_000)
-    (500000, 100000, 50000)
+    (500000, 100000, 40000)
     """
     rates = [bitrate]
     while rates[-1] > LOWEST:
@@ -77,6 +78,8 @@ class StepRule:
         self._last = (0.0, 0.0)  # s, when the last frame that is answered was drawn, and its answer came
         self._counts_from = -math.inf  # s: answers for frames drawn before that say nothing
         self._well_since = math.inf  # s
+        self._strikes: deque[float] = deque(maxlen=STRIKES)  # s
+        self._answering = False  # since it was behind last
         self._stepped_up: float | None = None  # s, when the rung above was tried last
         self._patience = UP_FIRST
 
@@ -87,6 +90,7 @@ class StepRule:
         latency = now - drawn
         self._least.add(latency, now)
         self._well_since = min(self._well_since, now)
+        self._answering = True
         (last_drawn, last_now), self._last = self._last, (drawn, now)
         if now - last_now < HEELS * (drawn - last_drawn):
             self._answers.clear()
@@ -98,17 +102,23 @@ class StepRule:
         """Take note at time `now` (s) that its queue is empty: what was drawn before says nothing any more."""
         self._counts_from = now
         self._answers.clear()
+        self._strikes.clear()
 
     def on_behind(self, now: float) -> bool:
         """Take note at time `now` (s) that the client is so far behind that it gets nothing for a while.
 
-        Where the newest answer was late, the rung is too much by far, and few answers have to do. Where it was in
-        time there is no network just now, and the rung is not to blame.
+        Where the newest answer was late, the rung is too much by far, and few answers have to do; and where it happens
+        again and again although answers come, each frame is too much for itself. Otherwise there is no network just
+        now, and the rung is not to blame.
 
         Returns:
             As `step`.
         """
         late = len(self._answers) > 1 and self._answers[-1][1] > self._least.value() + LATE
+        if self._answering:
+            self._answering = False
+            self._strikes.append(now)
+            late = late or (len(self._strikes) == STRIKES and now - self._strikes[0] <= STRIKES_WITHIN)
         if late:
             self._go_down(now)
         return late

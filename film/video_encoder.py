@@ -14,9 +14,10 @@ lost a picture, asks for a key frame; it is one for all, and there are at most f
 """
 
 import asyncio
+import itertools
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from functools import partial
@@ -82,17 +83,25 @@ class SharedEncoder:
         codec: one of CODECS.
         bitrate: bit / s.
         on_encoded: called with the time (s) that each frame took.
+        narrow: keep to the bit rate from the first frame on, at the expense of the ball; and of frames that are left
+            out, leave out the bits as well, as it is for them that they are left out.
     """
 
     def __init__(
-        self, film: Footage, codec: str, bitrate: int, on_encoded: Callable[[float], None] = lambda _: None
+        self,
+        film: Footage,
+        codec: str,
+        bitrate: int,
+        on_encoded: Callable[[float], None] = lambda _: None,
+        narrow: bool = False,
     ) -> None:
         self._film = film
         self._on_encoded = on_encoded
         self._create_codec = partial(create_codec, codec, film.width, film.height, film.fps, bitrate)
-        self._codec = self._create_codec()
+        self._codec = self._create_codec(sharp=not narrow)
         self._rate = Rate(bitrate, film.fps)
-        self._sharp = True
+        self._sharp = not narrow
+        self._count: Iterator[int] | None = itertools.count() if narrow else None  # of the frames, for the rate control
         self._progress = Progress(film.clock)
         self._k = -1  # the frame that was encoded last, or could not be
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
@@ -176,7 +185,8 @@ class SharedEncoder:
 
     def _encode_shot(self, shot: Shot, key: bool) -> tuple[bytes, bool]:
         """Return a frame's data, and whether it is a key frame: one that is too large is encoded once more, coarser."""
-        data = encode(self._codec, shot.k, shot.image, key)
+        number = shot.k if self._count is None else next(self._count)
+        data = encode(self._codec, number, shot.image, key)
         if self._sharp and not self._rate.allows(shot.k, len(data)):
             self._sharp = False
             self._codec = self._create_codec(sharp=False)

@@ -116,6 +116,26 @@ def test_reports_are_not_repeated_into_a_queue():
     assert way.said == said + 10
 
 
+def test_nothing_is_repeated_while_frames_come_late():
+    """A queue on the way to the client is one on the way back, as likely as not; what is over is forgotten."""
+    reporting = Reporting()
+
+    def repeats(k: int, late: float) -> bool:
+        """Take a frame that is so late (s), and return whether its report comes with those before it."""
+        now = k * INTERVAL + late
+        for _ in range(2):
+            reporting.on_loss(now)
+        reporting.on_frame(3000 * k - 2**31, now)
+        return isinstance(reporting.message(found(k), now), Reports)
+
+    assert all(repeats(k, 0.01 * (k % 3)) for k in range(30))
+    assert not any(repeats(k, 0.15) for k in range(30, 60))
+    assert all(repeats(k, 0.02) for k in range(60, 90))
+    for k in range(90, 1500):
+        repeats(k, 0.3)  # another route, or a clock that drifts
+    assert repeats(1500, 0.32)
+
+
 def test_round_trip_is_the_least_of_the_last():
     """A score may wait for others, and never comes before its report is there."""
     way = Way(delay=0.05)

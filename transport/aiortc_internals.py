@@ -41,6 +41,7 @@ from transport.mending import replace, unexpected
 from transport.strays import drop
 
 CLOSE_TIMEOUT = 1.0  # s
+OnAsked = Callable[[int], bool]
 RTP_HEADER = struct.Struct("!2xH4xL")  # sequence number and SSRC (RFC 3550, section 5.1)
 MAX_JITTER = 2**32 - 1  # RFC 3550, section 6.4.1: 32 bits
 
@@ -308,13 +309,14 @@ def replace_parts(
 
 
 def tap_sender(
-    sender: RTCRtpSender, on_sent: Callable[[int, int], None], on_resent: Callable[[int], None]
+    sender: RTCRtpSender, on_sent: Callable[[int, int], None], on_resent: Callable[[int], None], on_asked: OnAsked
 ) -> Callable[[int], Awaitable[None]] | None:
     """Watch what a sender sends, and get what sends a packet again; its transport may not change any more.
 
     Args:
         on_sent: called with the sequence number and the size (bytes) of each packet that is sent for the first time.
         on_resent: called with the size (bytes) of each one that is sent again, be it asked for by the peer or not.
+        on_asked: called with the number of each one that the peer asks for; returns whether to send it again.
 
     Returns:
         What sends the packet of a number once more, as RTX (RFC 4588), if it was sent not long ago and the peer knows
@@ -334,10 +336,15 @@ def tap_sender(
             on_resent(len(data))
         await send_rtp(data)
 
+    async def on_request(sequence_number: int) -> None:
+        if on_asked(sequence_number):
+            await retransmit(sequence_number)
+
     async def send_again(number: int) -> None:
         if getattr(sender, payload_type) is not None:
-            await sender._retransmit(number)
+            await retransmit(number)
 
+    retransmit, sender._retransmit = sender._retransmit, on_request  # type: ignore[method-assign]
     sender.transport._send_rtp = on_rtp  # type: ignore[method-assign]  # of this one only
     return send_again
 

@@ -11,6 +11,7 @@ Three more things are needed so that a loss costs a moment and not the session:
 - After a gap that nothing fills, a key frame is asked for (PLI, RFC 4585, section 6.3.1) until one arrives.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from aiortc.utils import uint16_gt
 SEQUENCE_NUMBERS = 65536  # RTP's are 16 bits long
 PATIENCE = 0.4  # s that a gap may last before it is given up: three round trips of a slow network
 NACK_INTERVAL = 0.1  # s between two requests for the same packet, while the round trip is not known
-NACK_INTERVAL_MIN, NACK_INTERVAL_MAX = 0.01, 0.3  # s
+NACK_INTERVAL_MIN, NACK_INTERVAL_MAX = 0.01, 1.0  # s
 ROUND_TRIPS = 1.25  # from one request to the next: the answer takes one, and the sender a moment
 DETOUR = 0.03  # s by which a packet may be overtaken without being lost
 PLI_INTERVAL = 0.2  # s between two requests for a key frame
@@ -136,9 +137,8 @@ class MarkerJitterBuffer(JitterBuffer):
             count += 1
         self.remove(count)
         self._mark_torn()
-        self.nack.missing = {
-            number for number in self.nack.missing if (number - self._origin) % SEQUENCE_NUMBERS < self.capacity
-        }
+        origin = self._origin
+        self.nack.keep(lambda gap: (gap - origin) % SEQUENCE_NUMBERS < self.capacity)
 
     def smart_remove(self, count: int) -> bool:
         """Remove the oldest packets to make room, as aiortc calls for; return whether none is left."""
@@ -167,9 +167,10 @@ class PersistentNackGenerator(NackGenerator):
         super().__init__()
         self.on_loss: Callable[[], None] = lambda: None
         self._clock = clock
-        self._asked = clock()
         self._interval = NACK_INTERVAL
         self._missing_since: float | None = None
+        self.gaps: dict[int, float] = {}  # what is missing, oldest first: when it was asked for last, s
+        self.missing: set[int] = set()  # of that, what is to be asked for now; aiortc's name
         self._asked_for: deque[int] = deque(maxlen=RTP_HISTORY_SIZE)  # what is sent again may come twice
 
     def on_round_trip(self, seconds: float) -> None:
@@ -179,26 +180,33 @@ class PersistentNackGenerator(NackGenerator):
     def add(self, packet: RtpPacket) -> bool:
         """Take note of a packet; return whether it is time to ask for those in `missing`."""
         number, now = packet.sequence_number, self._clock()
-        if self._is_copy(number):
+        if self.max_seq is None or uint16_gt(number, self.max_seq):
+            self._add_newest(number)
+        elif number in self.gaps:
+            del self.gaps[number]
+        elif number not in self._asked_for:
             self.on_loss()
-        before = self.max_seq
-        missed = super().add(packet)
-        if missed and before is not None:
-            self._asked_for.extend(number for number in self.missing if uint16_gt(number, before))
-        if not self.missing:
+        if not self.gaps:
             self._missing_since = None
         elif self._missing_since is None:
             self._missing_since = now
         elif now - self._missing_since > DETOUR:
             self.on_loss()
             self._missing_since = now
-        if missed or (self.missing and now - self._asked > self._interval):
-            self._asked = now
-            return True
-        return False
+        self.missing = {gap for gap, asked in self.gaps.items() if now - asked > self._interval}
+        self._asked_for.extend(self.missing)
+        self.gaps.update(dict.fromkeys(self.missing, now))
+        return bool(self.missing)
 
-    def _is_copy(self, number: int) -> bool:
-        """Return whether a packet is here already, and not because it was asked for."""
-        if self.max_seq is None or uint16_gt(number, self.max_seq):
-            return False
-        return number not in self.missing and number not in self._asked_for
+    def _add_newest(self, number: int) -> None:
+        """Take note of a packet that is newer than all others: what lies between is missing, if it can be had."""
+        if self.max_seq is not None:
+            skipped = min((number - self.max_seq) % SEQUENCE_NUMBERS, RTP_HISTORY_SIZE) - 1
+            for distance in range(skipped, 0, -1):
+                self.gaps[(number - distance) % SEQUENCE_NUMBERS] = -math.inf
+        self.max_seq = number
+        self.keep(lambda gap: (number - gap) % SEQUENCE_NUMBERS < RTP_HISTORY_SIZE)
+
+    def keep(self, wanted: Callable[[int], bool]) -> None:
+        """Give up what is missing and not wanted any more."""
+        self.gaps = {gap: asked for gap, asked in self.gaps.items() if wanted(gap)}

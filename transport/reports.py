@@ -5,8 +5,10 @@ unreliably, and while there is loss each message carries the last few reports as
 apart. The server takes a report that it has had already for nothing.
 
 Loss is noticed in three ways: packets of the film are missing; packets of the film come twice, since the server
-knows of loss; or the server scores fewer frames than it was sent coordinates. This module knows no clock and no
-network: times are handed in, in seconds of any monotonic clock.
+knows of loss; or the server scores fewer frames than it was sent coordinates. Where frames or scores come late, there
+is a queue, and loss is that of a queue that is full: nothing is said again there, as it would make it longer.
+
+This module knows no clock and no network: times are handed in, in seconds of any monotonic clock.
 """
 
 import math
@@ -19,7 +21,9 @@ MIN_SIGNS, SIGNS_WITHIN = 2, 10.0  # so many signs of loss, within so many s, ar
 HOLD = 20.0  # s without a sign, and reports are said once again
 REMEMBERED = 128  # reports, for when they were sent
 ROUND_TRIPS = 8  # of the last ones the least is taken: a score may wait, and never comes early
-LATE = 0.1  # s above the least round trip of all: what is said twice would only make the queue longer
+LATE = 0.1  # s above the least: there is a queue
+WINDOW = 10.0  # s, for the least delay of a frame; clocks drift
+CLOCK_RATE = 90_000  # ticks of a frame's time stamp / s
 
 Report = Found | Missed | Skipped
 
@@ -36,6 +40,9 @@ class Reporting:
         self._unscored = 0  # coordinates that the server had not scored, at most, at any score
         self._round_trips: deque[float] = deque(maxlen=ROUND_TRIPS)  # s
         self._least = math.inf  # s, of all round trips
+        self._window = 0.0  # s, when it began
+        self._delays = [math.inf, math.inf]  # s, the least of a frame's in the window before, and in this one
+        self._late = 0.0  # s by which the newest frame came later than the least
 
     def message(self, report: Report, now: float) -> Report | Reports:
         """Return what to send at time `now` (s) to report this: itself, or the last few with it."""
@@ -45,6 +52,14 @@ class Reporting:
             del self._sent[next(iter(self._sent))]
         self._last.append(report)
         return Reports(tuple(self._last)) if self.lossy(now) and not self._congested() else report
+
+    def on_frame(self, pts: int, now: float) -> None:
+        """Take note that the frame with time stamp `pts` (ticks) came at time `now` (s)."""
+        delay = now - pts / CLOCK_RATE  # and an unknown constant
+        if now - self._window > WINDOW:
+            self._window, self._delays = now, [self._delays[1], delay]
+        self._delays[1] = min(self._delays[1], delay)
+        self._late = delay - min(self._delays)
 
     def on_loss(self, now: float) -> None:
         """Take note of a sign of loss at time `now` (s)."""
@@ -70,11 +85,11 @@ class Reporting:
         return now < self._lossy_until
 
     def _congested(self) -> bool:
-        """Return whether the last two scores came late."""
+        """Return whether the newest frame came late, or the last two scores did."""
         newest = list(self._round_trips)[-2:]
-        return len(newest) == 2 and min(newest) > self._least + LATE
+        return self._late > LATE or (len(newest) == 2 and min(newest) > self._least + LATE)
 
     @property
     def round_trip(self) -> float | None:
-        """Return how long (s) it takes to the server and back; None while that is not known."""
-        return min(self._round_trips, default=None)
+        """Return how long (s) it takes to the server and back, as the queue is now; None while that is not known."""
+        return min(self._round_trips) + self._late if self._round_trips else None

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -14,8 +15,10 @@ from transport.copies import DELAY, CopyRule
 
 logger = logging.getLogger(__name__)
 
+ROUND_TRIP = 0.05  # s, while it is not known
+BUDGET_SHARE, MAX_BUDGET = 0.5, 64  # of the packets may be sent again; what is lost to a full queue would fill it anew
 STATS_INTERVAL = 0.5  # s between two looks at what the receiver reports
-MAX_DUE = 128  # packets that wait for their copy: aiortc remembers no more
+MAX_PACKETS = 128  # that wait for their copy, or were sent again: aiortc remembers no more
 
 
 class Resender:
@@ -34,10 +37,13 @@ class Resender:
         self._traffic = traffic
         self._clock = clock
         self._rule = CopyRule()
-        self._due: deque[tuple[float, int]] = deque(maxlen=MAX_DUE)  # s, sequence number
+        self._due: deque[tuple[float, int]] = deque(maxlen=MAX_PACKETS)  # s, sequence number
         self._waiting = asyncio.Event()  # something is due
+        self._round_trip = ROUND_TRIP
+        self._budget = float(MAX_BUDGET)  # packets that may be sent again when they are asked for
+        self._resent: dict[int, float] = {}  # by sequence number, oldest first: when (s)
         self._copying = False  # what is sent again just now was not asked for
-        self._retransmit = tap_sender(sender, self._on_sent, self._on_resent)
+        self._retransmit = tap_sender(sender, self._on_sent, self._on_resent, self._on_asked)
         self._tasks = [asyncio.create_task(self._watch())]
         if self._retransmit is not None:
             self._tasks.append(asyncio.create_task(self._copy()))
@@ -52,17 +58,31 @@ class Resender:
     def _on_sent(self, number: int, size: int) -> None:
         now = self._clock()
         self._traffic["bytes_sent"] += size
+        self._budget = min(MAX_BUDGET, self._budget + BUDGET_SHARE)
         if self._retransmit is not None and self._rule.active(now):
             self._due.append((now + DELAY, number))
             self._waiting.set()
 
     def _on_resent(self, size: int) -> None:
         self._traffic["bytes_sent"] += size
-        if self._copying:
-            self._traffic["resent_unasked"] += 1
-        else:
-            self._traffic["resent_asked"] += 1
-            self._rule.on_asked(self._clock())
+        self._traffic["resent_unasked" if self._copying else "resent_asked"] += 1
+
+    def _on_asked(self, number: int) -> bool:
+        """Return whether to send a packet again that is asked for: not while it may be on its way, nor too many."""
+        now = self._clock()
+        if self._budget < 1 or now - self._resent.get(number, -math.inf) < self._round_trip:
+            return False
+        self._budget -= 1
+        self._rule.on_asked(now)
+        self._note(number, now)
+        return True
+
+    def _note(self, number: int, now: float) -> None:
+        """Take note that a packet is sent again."""
+        self._resent.pop(number, None)
+        self._resent[number] = now
+        if len(self._resent) > MAX_PACKETS:
+            del self._resent[next(iter(self._resent))]
 
     async def _watch(self) -> None:
         """Hand the receiver's reports to the rule."""
@@ -72,6 +92,7 @@ class Resender:
             for stats in (await self._sender.getStats()).values():
                 if stats.type == "remote-inbound-rtp" and stats.timestamp != newest:
                     newest = stats.timestamp
+                    self._round_trip = stats.roundTripTime or self._round_trip
                     self._rule.on_report(stats.packetsReceived + stats.packetsLost, stats.packetsLost, self._clock())
 
     async def _copy(self) -> None:
