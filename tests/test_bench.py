@@ -175,6 +175,7 @@ def test_floor_measures_encode_and_decode(codec: str, encoder: str):
     assert 0 < figures["latency p50"] <= figures["latency p99"]
 
 
+@pytest.mark.slow
 def test_loop_measures_programs_and_a_crowd():
     """Server, client and two more clients run, and every figure of the tables comes out of it."""
     figures = cases.Loop("loop", crowd=2).measure(seed=1, seconds=0.5)
@@ -187,7 +188,7 @@ def test_loop_measures_programs_and_a_crowd():
     assert figures["error p50"] < 1  # of client.py: the crowd says (0, 0) of every frame
 
 
-@pytest.mark.parametrize("encoder", ["shared", "aiortc"])
+@pytest.mark.parametrize("encoder", ["shared", pytest.param("aiortc", marks=pytest.mark.slow)])
 def test_loop_traced_measures_every_step(encoder: str):
     """With notes taken, every step of the latency takes some time."""
     loop = cases.Loop("traced", server=("--encoder", encoder), wrapper="bench.tracing")
@@ -196,6 +197,7 @@ def test_loop_traced_measures_every_step(encoder: str):
     assert min(figures.values()) > 0
 
 
+@pytest.mark.slow
 def test_loop_plain_scores_as_well():
     """The plain way of handling frames brings the coordinates back too."""
     server, client = ("--encoder", "aiortc"), ("--jitter-buffer", "stock")

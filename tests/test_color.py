@@ -57,12 +57,14 @@ def test_find_follows_the_ball_of_its_color(name: str):
     check(clip_of(name, NAMES.index(name)), HUES[name], 0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(100, 106))
 def test_find_follows_it_before_any_background(seed: int):
     """What holds for one background, path and light holds for others."""
     check(clip_of(NAMES[seed % len(NAMES)], seed), HUES[NAMES[seed % len(NAMES)]], 0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"radius": 8.0}, {"radius": 60.0}, {"speed": 900.0}, {"noise": 10.0}])
 def test_find_copes_with_more(changes: dict[str, float]):
     """A small, a large, a fast ball and heavy noise stay within 1 px in the mean."""
@@ -155,7 +157,7 @@ def test_client_refuses_other_colors(text: str, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.parametrize("transport", ["media", "tcp"])
+@pytest.mark.parametrize("transport", ["media", pytest.param("tcp", marks=pytest.mark.slow)])
 def test_programs_find_a_ball_in_a_real_scene(tmp_path: Path, transport: str):
     """A rendered clip as the server's source is found and scored against its truth, through codec and network."""
     clip, rows = clip_of("red", frames=30, radius=24.0), ["frame,x,y"]

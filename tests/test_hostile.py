@@ -145,6 +145,7 @@ async def test_server_refuses_an_answer_without_video(tmp_path: Path):
         await signaling.close()
 
 
+@pytest.mark.slow
 async def test_server_gives_a_handshake_a_deadline(tmp_path: Path):
     """A connection that says nothing is ended, and a client in service does not notice."""
     with honest_pair(tmp_path) as (serving, port):
@@ -154,6 +155,7 @@ async def test_server_gives_a_handshake_a_deadline(tmp_path: Path):
         serving.wait_for("ended: said nothing")
 
 
+@pytest.mark.slow
 async def test_server_survives_a_burst_of_connections(tmp_path: Path):
     """A thousand connections at once, some of which vanish, take nothing from a client in service."""
 
@@ -205,6 +207,7 @@ async def test_server_ends_a_flood(tmp_path: Path, flood: str):
         serving.wait_for(r"^client 2 from .*: expelled")
 
 
+@pytest.mark.slow
 async def test_server_forgets_clients_that_have_left():
     """After many clients that came and went, half of them killed, no task, descriptor or ledger of theirs is left."""
     rounds, each = 20, 10

@@ -33,10 +33,10 @@ def test_compose_scales_with_the_picture(width: int, height: int) -> None:
     pink = np.abs(picture.astype(int) - compose(draw(scene, place), Figures(), ())).max(axis=2) > 40
     reach = np.nonzero(pink[: height // 2].any(axis=0))[0]
     assert np.ptp(reach) / min(width / 640, height / 480) == pytest.approx(33, abs=6)
-    cross, ball = find_cross(picture), find_white(picture)
+    cross, ball = find_cross(picture), find_white(picture, scene.radius)
     assert cross is not None
     assert ball is not None
-    assert math.dist(cross, ball) < 0.5
+    assert math.dist(cross, ball) <= 1
 
 
 def test_compose_leaves_the_image_as_it_was() -> None:

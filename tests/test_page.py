@@ -325,7 +325,7 @@ def test_browser_shows_picture_figures_and_charts(browser: Chrome) -> None:
             picture = grab(browser)
             ball, cross = find_white(picture), find_cross(picture)
             if ball is not None and cross is not None and cross.y < 380:
-                assert math.dist(ball, cross) < 2
+                assert math.dist(ball, cross) < 4, "it moves 8 px a frame"
                 places.add(ball)
 
         before = int(figure("scored"))

@@ -16,6 +16,7 @@ import client as client_program
 from ball_track import Scene, draw
 from support.marks import find_cross, find_white
 from support.programs import Program, run, wait_until_gone
+from support.screen import wait_until
 from tools.procfs import free_port
 from views.overlay import compose
 from views.recording import Recording
@@ -131,13 +132,13 @@ def check(path: Path) -> int:
     for _, seen in frames:
         ball, cross = find_white(seen), find_cross(seen)
         if ball is not None and cross is not None and cross.y < 380:
-            assert math.dist(ball, cross) < 2
+            assert math.dist(ball, cross) < 4, "the ball moves 8 px a frame"
             marked += 1
     assert marked
     return len(frames)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_client_stopped_leaves_a_film_of_every_frame(tmp_path: Path, filming: tuple[Program, int], number: int) -> None:
     """As many frames as were received, each at its own time; the client says how many."""
     server, port = filming
@@ -154,10 +155,10 @@ def test_client_stopped_leaves_a_film_of_every_frame(tmp_path: Path, filming: tu
 
 def test_client_killed_leaves_a_film(tmp_path: Path, filming: tuple[Program, int]) -> None:
     """The recording's process outlives the client for as long as it takes to close the file, and no longer."""
-    server, port = filming
+    _, port = filming
     path = tmp_path / "film.mp4"
     with run("client.py", "--signaling-port", port, "--view", "none", "--record", path) as client:
-        server.wait_for("latency", count=60)
+        wait_until(lambda: count_playable(path) >= 30, lambda: f"30 frames in the film; {client.output}")
         children = client.children()
         client.process.kill()
         for child in children:
@@ -170,13 +171,21 @@ def test_recording_killed_leaves_a_film_and_a_client_that_goes_on(tmp_path: Path
     server, port = filming
     path = tmp_path / "film.mp4"
     with run("client.py", "--signaling-port", port, "--view", "none", "--record", path) as client:
-        server.wait_for("latency", count=120)
+        wait_until(lambda: count_playable(path) >= 30, lambda: f"30 frames in the film; {client.output}")
         (pid,) = [pid for pid in client.children() if str(path) in open_files(pid)]
         os.kill(pid, signal.SIGKILL)
         client.wait_for("recording: its process ended with SIGKILL; going on without it")
         server.wait_for("latency", after=len(server.lines))
         assert client.end() == 1
     assert check(path) >= 30
+
+
+def count_playable(path: Path) -> int:
+    """Return how many frames of a film would be seen now; none where there is no fragment of it yet."""
+    try:
+        return len(read(path))
+    except (av.FFmpegError, IndexError):
+        return 0
 
 
 def open_files(pid: int) -> list[str]:

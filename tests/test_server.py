@@ -144,7 +144,7 @@ async def test_session_tells_every_score_and_to_who_is_quiet_the_newest_now_and_
     assert wire.said == [Score(stamp(149, 30), 0.0, 0.0, 150, 0)]
 
 
-@pytest.mark.parametrize("jitter_buffer", ["marker", "stock"])
+@pytest.mark.parametrize("jitter_buffer", ["marker", pytest.param("stock", marks=pytest.mark.slow)])
 def test_client_that_stood_still_gets_every_frame_again(jitter_buffer: str):
     """A client that answers for nothing is sent little, and everything soon after it has come to itself."""
     port = free_port()
@@ -165,7 +165,10 @@ def test_client_that_stood_still_gets_every_frame_again(jitter_buffer: str):
         assert client.end() == 0
 
 
-@pytest.mark.parametrize(("codec", "encoder"), [("vp8", "shared"), ("h264", "shared"), ("vp8", "aiortc")])
+@pytest.mark.parametrize(
+    ("codec", "encoder"),
+    [("vp8", "shared"), ("h264", "shared"), pytest.param("vp8", "aiortc", marks=pytest.mark.slow)],
+)
 def test_server_scores_what_a_client_finds(tmp_path: Path, codec: str, encoder: str):
     """Server and client run side by side, every frame is accounted for, and the errors are small."""
     port, summary_path, csv_path = free_port(), tmp_path / "s.json", tmp_path / "s.csv"
@@ -217,7 +220,7 @@ def test_server_prints_every_coordinate_on_a_line():
         assert serving.end() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_server_stopped_ends_in_order(tmp_path: Path, number: int):
     """A signal to the server ends both sides normally, with the summary written and every frame settled."""
     port, path = free_port(), tmp_path / "s.json"

@@ -1,5 +1,7 @@
 """Finds again what a view has drawn, by its colours alone."""
 
+import math
+
 import cv2
 import numpy as np
 
@@ -13,10 +15,17 @@ def find_cross(picture: Image) -> Point | None:
     return Point(float(columns.mean()), float(rows.mean())) if rows.size else None
 
 
-def find_white(picture: Image) -> Point | None:
-    """Return the centre of the largest white thing, the ball behind a cross that is centred on it, or None."""
-    white = cv2.inRange(picture, np.full(3, 150), np.full(3, 255))
-    _, _, stats, centroids = cv2.connectedComponentsWithStats(white)
-    if len(stats) < 2:
+def find_white(picture: Image, radius: float = 20) -> Point | None:
+    """Return where a white disc of that radius fits best, to a pixel, or None where nothing is white.
+
+    Cross and ring are drawn over the ball, and part it; what is white around a disc speaks against it.
+    """
+    white = cv2.inRange(picture, np.full(3, 150), np.full(3, 255)).astype(np.float32) / 255
+    if not white.any():
         return None
-    return Point(*centroids[1 + stats[1:, cv2.CC_STAT_AREA].argmax()])
+    reach = math.ceil(radius) + 6
+    far = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1])
+    disc = np.where(far < radius, 1.0, np.where(far < radius + 5, -1.0, 0.0)).astype(np.float32)
+    fit = cv2.GaussianBlur(cv2.filter2D(white, -1, disc, borderType=cv2.BORDER_CONSTANT), (0, 0), 1)
+    y, x = np.unravel_index(int(fit.argmax()), fit.shape)
+    return Point(float(x), float(y))
