@@ -42,7 +42,6 @@ OFFSETS = tuple(random.Random(1).choices(range(9), k=4096))  # in units of OFFSE
 TOLERANCE = 2  # ticks: one of rounding for the frame, one for the frame that the receiver counts from
 DRIFT = 6  # ticks by which a known shift may be off; behind a relay that packs the frames anew it creeps
 NEAREST = sorted(range(-DRIFT, DRIFT + 1), key=abs)
-LEAD = 3  # by so many reports a shift must fit better than every other
 CHANCE = 1e-6  # that a shift fits by accident; above it, it is not believed
 CHANCE_FIT = 1 / 9  # that a frame has the offset that a wrong shift wants
 MAX_HELD = 32  # reports that wait while their frames are not known
@@ -84,7 +83,7 @@ def fits_needed(reports: int, frames: int) -> int:
 
 
 def find_shift(reports: Collection[int], frames: Collection[int]) -> int | None:
-    """Return the shift that explains most of the reports; None if there is none, or more than one.
+    """Return the shift that explains most of the reports; None if there is none.
 
     Args:
         reports: the reports' pts, in ticks modulo 2^32, each another.
@@ -100,12 +99,7 @@ def find_shift(reports: Collection[int], frames: Collection[int]) -> int | None:
     fits, best = needed - 1, None
     while (found := _clusters(shifts, fits + 1)).size:
         fits, best = fits + 1, int(found[len(found) // 2])
-    if best is None:
-        return None
-    away = (_clusters(shifts, fits - LEAD + 1) - best) % MODULUS
-    if np.any((away >= OFFSET // 2) & (away <= MODULUS - OFFSET // 2)):
-        return None
-    return best % MODULUS
+    return None if best is None else best % MODULUS
 
 
 def _clusters(shifts: Shifts, count: int) -> Shifts:

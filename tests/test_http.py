@@ -44,6 +44,7 @@ async def ask(port: int, path: str, *headers: str) -> tuple[int, bytes]:
 async def test_half_a_request_has_a_deadline(monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
     """A connection that never comes to the point is closed; one that asks is answered all the while."""
     monkeypatch.setattr(http, "REQUEST_TIMEOUT", 0.3)
+    monkeypatch.setattr(http, "KEEP_ALIVE", 3600)
     async with served() as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(said)

@@ -289,6 +289,23 @@ def test_match_finds_a_shift_that_jumps(jump: int) -> None:
     assert session.matcher.state is MatchState.KNOWN
 
 
+def test_match_is_not_sure_of_what_fits_two_shifts() -> None:
+    """A report of before a jump that comes after it, and by chance fits the new shift too, names no frame."""
+    tried = 0
+    for k in range(100, 400):
+        jump = stamp(k, 30) - stamp(k - 3, 30)  # so frame k by its old name is frame k - 3 by its new one
+        if abs(stamp(k + 1, 30) + jump - stamp(k + 4, 30)) <= DRIFT:
+            continue  # the first report after the jump is in no doubt
+        tried += 1
+        session = Session().run((j, stamp(j, 30)) for j in range(50, k))
+        session.report(k + 1, stamp(k + 1, 30) + jump)
+        session.report(k, stamp(k, 30))
+        session.run((j, stamp(j, 30) + jump) for j in range(k + 2, k + 20))
+        assert session.matcher.state is MatchState.KNOWN
+        assert (k, None) in session.named
+    assert tried > 200
+
+
 def test_match_doubts_the_shift_when_something_fits_nothing() -> None:
     """What comes after a stray report waits until some in a row fit again; then nothing of it is lost."""
     session = Session().run((k, stamp(k, 30)) for k in range(20))
