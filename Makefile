@@ -2,6 +2,7 @@
 # make demo [REPLACE=yes]  a film of a run of 15 s in demo/; REPLACE=yes: in place of the repository's
 # make test [ARGS=...]     the tests that are quick, two minutes; its arguments: pytest --help
 # make test-all            every test that this machine can run, in random order, and what they cover
+# make test-shuffled       the quick ones five times, in five orders
 # make netlab              server and client through a bad network, a table (needs root)
 # make transports          the ways that frames can travel, side by side, a table (needs root)
 # make soak [MINUTES=10]   memory over time, a table
@@ -14,14 +15,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNNING := $(VENV)/.running
 TESTING := $(VENV)/.testing
-PYTEST := $(BIN)/python -m pytest --numprocesses=4
+PYTEST := $(BIN)/python -m pytest --numprocesses=4 --dist=loadgroup
 QUICK := -m "not (screen or browser or hosts or slow or fresh)"
 
 SECONDS ?= 20
 MINUTES ?= 10
 BENCH ?=
 
-.PHONY: run demo test test-all netlab transports soak bench images manifests lint types format clean
+.PHONY: run demo test test-all test-shuffled netlab transports soak bench images manifests lint types format clean
 
 $(RUNNING): requirements.txt tools/setup.py
 	@command -v $(PYTHON) > /dev/null || { echo "set-up: error: no $(PYTHON) here: install Debian's packages python3 and python3-venv, or make PYTHON=python3.12 ..." >&2; exit 1; }
@@ -52,7 +53,11 @@ test: $(TESTING)
 	@$(PYTEST) $(QUICK) $(ARGS)
 
 test-all: $(TESTING)
-	@$(PYTEST) --random-order-bucket=global $(ARGS)
+	@$(PYTEST) --random-order-bucket=global --durations=20 -rs --junitxml=reports/tests.xml \
+		--cov --cov-report=term:skip-covered --cov-report=html $(ARGS)
+
+test-shuffled: $(TESTING)
+	@for round in 1 2 3 4 5; do $(PYTEST) --random-order-bucket=global $(QUICK) $(ARGS) || exit 1; done
 
 netlab: $(TESTING)
 	$(BIN)/python -m tools.netlab --seconds $(SECONDS)
@@ -96,4 +101,4 @@ format: $(TESTING)
 	$(BIN)/python -m ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis reports

@@ -10,7 +10,8 @@ import pytest
 
 from tools.procfs import ROOT
 
-pytestmark = [pytest.mark.fresh, pytest.mark.timeout(1200)]
+# one worker has them all, as they share the machine
+pytestmark = [pytest.mark.fresh, pytest.mark.timeout(1200), pytest.mark.xdist_group("fresh")]
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ball-over-webrtc"
 SUITE = "bookworm"  # Debian 12

@@ -1,6 +1,8 @@
 """What the tools need to run our programs and to watch them: a port, and what Linux says in /proc of a process."""
 
+import contextlib
 import os
+import random
 import socket
 from pathlib import Path
 
@@ -8,10 +10,15 @@ ROOT = Path(__file__).parent.parent
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port of the loopback that nobody listens on.
+
+    It is below those that Linux gives to outgoing connections, so that none of them takes it before it is used;
+    and it is drawn, as others on this machine look for one at the same time.
+    """
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_768)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def children(pid: int) -> list[int]:
