@@ -1,8 +1,10 @@
 """Meeting a peer: whatever arrives on a signaling connection, it ends in one way that is known."""
 
 import asyncio
+import errno
 import itertools
 import json
+import os
 import re
 import socket
 import time
@@ -535,3 +537,18 @@ async def test_unless_returns_the_result_or_none():
     asyncio.get_running_loop().call_soon(event.set)
     assert await unless(event, wait()) is None
     assert cancelled.is_set()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM])
+def test_tell_failure_of_a_machine_that_has_no_more_is_one_line(number: int, caplog: pytest.LogCaptureFixture):
+    """A client for whom there is no descriptor, or no memory, is turned away without a traceback."""
+    assert listener.tell_failure("here", OSError(number, os.strerror(number))) == f"turned away: {os.strerror(number)}"
+    (record,) = caplog.records
+    assert record.getMessage() == f"here: ended: turned away: {os.strerror(number)}"
+    assert record.exc_info is None
+
+
+def test_tell_failure_of_ours_is_told_in_full(caplog: pytest.LogCaptureFixture):
+    """A fault in this program keeps its traceback."""
+    assert listener.tell_failure("here", KeyError("x")) == "an error of ours"
+    assert caplog.records[0].exc_info

@@ -153,33 +153,46 @@ def test_outflow_goes_on_when_its_reader_does() -> None:
     assert got.splitlines() == [f"{n:099}".encode() for n in range(len(got) // 100)]
 
 
+@contextmanager
+def watched(name: str, *args: object) -> Iterator[subprocess.Popen[str]]:
+    """Run a program of ours with a pipe at stdout and another one at stderr for the length of a block."""
+    command = [sys.executable, str(ROOT / name), *map(str, args)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def leave(process: subprocess.Popen[str], after: str) -> None:
+    """Read what a program prints up to a line, and no further."""
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith(after):
+        assert process.poll() is None
+    process.stdout.close()
+
+
 @pytest.mark.slow
 def test_programs_go_on_when_nobody_reads_what_they_print(tmp_path: Path) -> None:
     """`server.py --print every | head -4` serves on, to its summary; so does a client whose reader has left."""
     port, path = free_port(), tmp_path / "s.json"
-    options = ("--signaling-port", str(port), "--print", "every", "--summary", str(path))
+    gone = "stdout is gone (Broken pipe): going on without printing\n"
     with (
-        subprocess.Popen(
-            [sys.executable, str(ROOT / "server.py"), *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as serving,
-        run("client.py", "--signaling-port", port, "--duration", "4") as finding,
+        watched("server.py", "--signaling-port", port, "--print", "every", "--summary", path) as serving,
+        watched("client.py", "--signaling-port", port, "--view", "none") as finding,
     ):
-        try:
-            assert serving.stdout is not None
-            assert serving.stderr is not None
-            assert [serving.stdout.readline() for _ in range(4)][-1].startswith("client 1 ")
-            serving.stdout.close()
-            assert serving.stderr.readline().endswith("stdout is gone (Broken pipe): going on without printing\n")
-            finding.wait()
-            with run("client.py", "--signaling-port", port, "--duration", "2") as another:
-                assert another.wait() == 0
-                assert "the server scored 0" not in another.output
-            serving.send_signal(signal.SIGINT)
-            assert serving.stderr.read() == ""
-            assert serving.wait(PATIENCE) == 0
-        finally:
-            serving.kill()
+        leave(serving, "client 1 ")
+        leave(finding, "watching ")
+        assert serving.stderr is not None
+        assert finding.stderr is not None
+        assert serving.stderr.readline().endswith(gone)
+        with run("client.py", "--signaling-port", port, "--view", "none", "--duration", "2") as another:
+            assert another.wait() == 0
+            assert "the server scored 0" not in another.output
+        finding.send_signal(signal.SIGINT)
+        assert finding.stderr.read().endswith(gone)
+        assert finding.wait(PATIENCE) == 0
+        serving.send_signal(signal.SIGINT)
+        assert serving.stderr.read() == ""
+        assert serving.wait(PATIENCE) == 0
     assert [client["end"] for client in read_summary(path)["clients"]] == ["bye", "bye"]
