@@ -497,7 +497,8 @@ async def test_until_end_tells_goodbye_from_vanishing(closed: bool):
             if closed:
                 over.set()
             waiting = asyncio.create_task(webrtc.until_end(over, signaling))
-            await asyncio.sleep(0)
+            for _ in range(20):  # turns of the loop: by then it waits for the word
+                await asyncio.sleep(0)
             writer.write(data)
             writer.write_eof()
             assert await waiting is end
