@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 MAX_HANDSHAKES = 64  # at once; more are turned away
 MAX_FROM_ONE = 32  # of them from one address
-SILENCE_TIMEOUT = 5.0  # s for a peer's first word; one that has said nothing makes room for another one at once
+SILENCE_TIMEOUT = 7.0  # s for a peer's first word, who may wait 5 s for a STUN server; others need not wait for it
 SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # what this machine may have no more of
 START_INTERVAL = 0.005  # s between the starts of two handshakes: each takes 2 ms of the event loop
 
