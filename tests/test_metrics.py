@@ -250,9 +250,9 @@ def test_server_says_which_address_it_cannot_be_watched_at():
 
 
 def test_log_format_json_makes_each_log_line_an_object():
-    """With --log-format json and no server, every line of the log is JSON with time, level, logger and message."""
+    """Where no server comes, every line of the log is JSON with time, level, logger and message."""
     with run(
-        "client.py", "--signaling-port", free_port(), "--wait", "0.5", "--view", "none", "-v", "--log-format", "json"
+        "client.py", "--signaling-port", free_port(), "--wait", "4", "--view", "none", "-v", "--log-format", "json"
     ) as client:
         assert client.wait() == 1
     logged = [json.loads(line) for line in client.lines if line.startswith("{")]
