@@ -11,6 +11,7 @@
     size         640x480 to 1920x1080, at 30 and 60 frames a second
     transports   the ways that frames can travel
     finders      the usual ways to find a ball, beside ours, on the same decoded frames
+    browser      client.py, and the page in Chromium, with and without a jitter buffer (needs chromium)
     prediction   a coordinate as it is when it arrives, and predicted to the present, over slow links (needs root)
 
 Each case is measured once in every round, so that what drifts on the machine drifts for all; a figure is the
@@ -36,6 +37,7 @@ from bench.parts import PARTS, Part
 from bench.rounds import machine, measure_part
 from bench.tables import Results, markdown, save_plot
 from common import options
+from tools.browser import CHROMEDRIVER, CHROMIUM
 from tools.lab import missing
 
 OVERHEAD = 4.0  # s that a run takes besides: starting, warming up, ending; an estimate
@@ -64,7 +66,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     for part in args.parts:
         if part not in PARTS:
             parser.error(f"argument PART: {part!r}: must be one of {', '.join(PARTS)}")
-    args.parts = args.parts or [part for part in PARTS if part != "prediction" or missing() is None]
+    args.parts = args.parts or [part for part in PARTS if part not in lacking()]
     args.rounds = args.rounds if args.rounds is not None else 1 if args.quick else ROUNDS
     args.seconds = args.seconds or (QUICK_SECONDS if args.quick else SECONDS)
     if not 1 <= args.rounds <= MAX_ROUNDS:
@@ -72,6 +74,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if args.seconds > MAX_SECONDS:
         parser.error(f"argument --seconds: {args.seconds:g}: must be at most {MAX_SECONDS:g}")
     return args
+
+
+def lacking() -> set[str]:
+    """Return the parts for which this machine lacks something."""
+    lacks = {"prediction": missing() is not None, "browser": CHROMIUM is None or CHROMEDRIVER is None}
+    return {part for part, lacks_it in lacks.items() if lacks_it}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

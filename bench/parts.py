@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ball_track import COLORS
-from bench import finders, prediction
+from bench import browser, finders, prediction
 from bench.cases import Case, Floor, Loop, Ratio
 from bench.tables import Column, Table, plot_accuracy, plot_latency, plot_scale, plot_steps
 from bench.tracing import PARTS as STEPS
@@ -168,6 +168,11 @@ def prediction_part() -> Part:
     return Part(prediction.aged_cases(), (prediction.TABLE,))
 
 
+def browser_part() -> Part:
+    """Return the part about a browser as the client."""
+    return Part(browser.browser_cases(), browser.TABLES)
+
+
 # --- All of them ---------------------------------------------------------------------------------
 
 PARTS: dict[str, Callable[[], Part]] = {
@@ -178,4 +183,5 @@ PARTS: dict[str, Callable[[], Part]] = {
     "transports": transports_part,
     "finders": finders_part,
     "prediction": prediction_part,
+    "browser": browser_part,
 }

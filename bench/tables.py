@@ -106,17 +106,17 @@ def plot_accuracy(results: Results, figure: "Figure") -> None:
     axes.set_xlim(left=0.0005)
 
 
-def plot_steps(results: Results, figure: "Figure") -> None:
+def plot_steps(results: Results, figure: "Figure", steps: Sequence[str] = STEPS) -> None:
     """Draw the steps of each case end to end."""
     axes = figure.subplots()
     names = [name.removeprefix("traced: ") for name in results]
     left = [0.0] * len(names)
-    for i, step in enumerate(STEPS):
+    for i, step in enumerate(steps):
         widths = [median(figures, step) for figures in results.values()]
         axes.barh(names, widths, left=left, label=step, color=f"C{i}")
         left = [start + width for start, width in zip(left, widths, strict=True)]
     axes.invert_yaxis()
-    axes.legend(ncols=len(STEPS), fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
+    axes.legend(ncols=len(steps), fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
     axes.set_xlabel("latency, ms: the median of each step")
 
 

@@ -63,8 +63,10 @@ async function run() {
     const why = await connection.run();
     worker.terminate();
     video.srcObject = null;
+    lastFound = -Infinity;
     say(why, false);
     const noWay = why.startsWith("This page");
+    $("status").classList.toggle("long", noWay);
     await new Promise(done => setTimeout(done, noWay ? RETRY_NO_WAY_MS : why === "connecting" ? 0 : RETRY_MS));
   }
 }
@@ -196,7 +198,12 @@ setInterval(() => {
   const now = seconds();
   samples = samples.filter(sample => sample[0] > now - SPAN);
   figures.fps = path.filter(point => now - point[0] < 1).length;
-  if (now - lastFound < 1) say("live", true);
+  const live = now - lastFound < 1;
+  if (live) {
+    say("live", true);
+    $("status").classList.remove("long");
+  }
+  document.querySelector("main").classList.toggle("old", !live);
   for (const [name, decimals] of Object.entries(DECIMALS)) $(name).textContent = write(figures[name], decimals);
   $("lost").classList.toggle("alarm", figures.lost > 0);
   charts.forEach((draw, index) => draw(samples.map(sample => [sample[0], sample[index + 1]]), now));

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from support.browsers import CHROMEDRIVER, CHROMIUM
 from tools import lab
+from tools.browser import CHROMEDRIVER, CHROMIUM
 
 # the same examples in every run: what fails once fails always, and a busy machine fails nothing
 settings.register_profile("repeatable", derandomize=True, deadline=None)

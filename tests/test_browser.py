@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from support.browsers import run_browser
 from support.programs import read_summary, run
+from tools.browser import run_browser
 from tools.lab import SERVER_ADDRESS, Lab
 from tools.procfs import free_port
 

@@ -12,7 +12,7 @@ from selenium.webdriver import Chrome
 
 from ball_track import COLORS, Image, Point, Scene, blank, draw, find, planes
 from protocol.matching import stamp
-from support.browsers import run_browser
+from tools.browser import run_browser
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -18,8 +18,8 @@ from selenium.webdriver import Chrome
 
 from common.pages import add_files
 from server import BROWSER
-from support.browsers import run_browser
 from support.programs import PATIENCE, Program, read_summary, run
+from tools.browser import run_browser
 from tools.procfs import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

@@ -23,10 +23,10 @@ from selenium.webdriver import Chrome
 
 from ball_track import Point
 from common.http import ListenError
-from support.browsers import run_browser
 from support.marks import find_cross, find_white
 from support.programs import PATIENCE, run
 from support.screen import wait_until
+from tools.browser import run_browser
 from tools.procfs import free_port
 from views import page as page_module
 from views.page import HISTORY, PAGE, Page

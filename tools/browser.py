@@ -9,7 +9,7 @@ from pathlib import Path
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
-from support.programs import PATIENCE
+from tools.program import PATIENCE
 
 CHROMIUM, CHROMEDRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
 FLAGS = (
@@ -21,7 +21,7 @@ FLAGS = (
 
 @contextmanager
 def run_browser(folder: Path, prefix: tuple[str, ...] = ()) -> Iterator[Chrome]:
-    """Run a browser for the length of a block; for tests with the marker `browser`.
+    """Run a browser for the length of a block.
 
     Args:
         folder: where it may keep its files.
