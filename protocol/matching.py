@@ -29,8 +29,9 @@ A tick is 1 / 90000 s, the RTP clock of video (RFC 3551, section 5).
 import math
 import random
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from enum import Enum
+from itertools import islice
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -46,6 +47,7 @@ CHANCE = 1e-6  # that a shift fits by accident; above it, it is not believed
 CHANCE_FIT = 1 / 9  # that a frame has the offset that a wrong shift wants
 MAX_HELD = 32  # reports that wait while their frames are not known
 CONFIRMING = 6  # reports in a row that fit the shift that was doubted
+MAX_FRAMES = 600  # the newest, among which a shift is looked for: 2.5 s at 240 frames a second, all of them up to 60
 MAX_STRAYS = 30  # reports in a row that name no frame before the shift is forgotten
 
 Shifts = np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -135,7 +137,7 @@ class Matcher(Generic[Report, Frame]):
         self._held: deque[tuple[int, Report]] = deque()  # the reports that wait, and the pts that they name
         self._until_search = 0  # so many more reports come before the next search
 
-    def match(self, pts: int, report: Report, frames: Mapping[int, Frame]) -> list[tuple[Report, Frame | None]]:
+    def match(self, pts: int, report: Report, frames: dict[int, Frame]) -> list[tuple[Report, Frame | None]]:
         """Take a report, and return all reports of which it is known now what they speak of.
 
         Args:
@@ -173,12 +175,12 @@ class Matcher(Generic[Report, Frame]):
         self._held.clear()
         return left
 
-    def _fits_again(self, frames: Mapping[int, Frame]) -> bool:
+    def _fits_again(self, frames: dict[int, Frame]) -> bool:
         """Return whether the doubt is over: the newest reports all fit the shift that was known."""
         newest = [self._held[index][0] for index in range(-min(CONFIRMING, len(self._held)), 0)]
         return len(newest) == CONFIRMING and all(self._find(pts, frames)[0] is not None for pts in newest)
 
-    def _search(self, frames: Mapping[int, Frame]) -> int | None:
+    def _search(self, frames: dict[int, Frame]) -> int | None:
         """Return the shift that explains most of the reports that wait; None if there is none.
 
         The longer there was none, the more seldom it is looked for: a client that names nothing costs little.
@@ -187,9 +189,9 @@ class Matcher(Generic[Report, Frame]):
         if self._until_search > 0:
             return None
         self._until_search = len(self._held) // 8 if len(self._held) < MAX_HELD else MAX_HELD // 2
-        return find_shift({pts for pts, _ in self._held}, frames.keys())
+        return find_shift({pts for pts, _ in self._held}, list(islice(reversed(frames), MAX_FRAMES)))
 
-    def _release(self, frames: Mapping[int, Frame], shift: int | None = None) -> list[tuple[Report, Frame | None]]:
+    def _release(self, frames: dict[int, Frame], shift: int | None = None) -> list[tuple[Report, Frame | None]]:
         """Know the shift, which may be another one now, and return the reports that waited for it."""
         before = [self._find(pts, frames)[0] if shift is not None else None for pts, _ in self._held]
         self.state, self.strays = MatchState.KNOWN, 0
@@ -202,7 +204,7 @@ class Matcher(Generic[Report, Frame]):
         self._held.clear()
         return released
 
-    def _follow(self, pts: int, frames: Mapping[int, Frame]) -> Frame | None:
+    def _follow(self, pts: int, frames: dict[int, Frame]) -> Frame | None:
         """Return the frame that a pts names, None if it names none; let the shift follow it by one tick."""
         frame, off = self._find(pts, frames)
         if off:
@@ -210,7 +212,7 @@ class Matcher(Generic[Report, Frame]):
             self.shift = (self.shift + (1 if off > 0 else -1)) % MODULUS
         return frame
 
-    def _find(self, pts: int, frames: Mapping[int, Frame]) -> tuple[Frame | None, int]:
+    def _find(self, pts: int, frames: dict[int, Frame]) -> tuple[Frame | None, int]:
         """Return the frame that a pts names, and by how many ticks it is off; None and 0 if it names none."""
         if self.shift is not None:
             for off in NEAREST:
