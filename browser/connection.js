@@ -84,6 +84,7 @@ export class Connection {
       if (this.#answered && now - this.#answered > CONNECT_MS) this.end(this.#noWay());
       return;
     }
+    if (document.hidden) return this.frameCame();   // a canvas is shown nothing then, and the screen has no frames
     if (now - this.#lastFrame < QUIET_MS || this.#probing) return;
     this.#probing = true;
     try {
