@@ -3,14 +3,14 @@
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bench.cases import BenchError, Case, Figures
 from bench.parts import Part
 from bench.tables import Results
 
-LIBRARIES = ("aiortc", "av", "opencv-python", "numpy")
+LIBRARIES = ("aiortc", "av", "opencv-python", "opencv-python-headless", "numpy")  # of OpenCV one is there
 
 
 def measure_part(name: str, part: Part, rounds: int, seconds: float, say: Callable[[str], None]) -> tuple[Results, int]:
@@ -81,5 +81,14 @@ def machine() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        **{library: version(library) for library in LIBRARIES},
+        **{library: version(library) for library in LIBRARIES if is_installed(library)},
     }
+
+
+def is_installed(library: str) -> bool:
+    """Return whether a package is there."""
+    try:
+        version(library)
+    except PackageNotFoundError:
+        return False
+    return True

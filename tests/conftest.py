@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from tools import lab
 from tools.browser import CHROMEDRIVER, CHROMIUM
+from views.screens import gui
 
 # the same examples in every run: what fails once fails always, and a busy machine fails nothing
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -30,6 +31,11 @@ def lacking_programs(*names: str) -> str | None:
     return f"not installed here: {', '.join(missing)}" if missing else None
 
 
+def lacking_windows() -> str | None:
+    """Return that this OpenCV is the build without windows, or None."""
+    return "this OpenCV has no windows" if gui() == "NONE" else None
+
+
 def lacking_root() -> str | None:
     """Return why this is not root, or None."""
     return "needs root" if os.geteuid() != 0 else None
@@ -38,7 +44,7 @@ def lacking_root() -> str | None:
 # what a marker's tests need: each returns why it is not here, or None
 NEEDS: dict[str, Callable[[], str | None]] = {
     "root": cache(lacking_root),
-    "screen": cache(lambda: lacking_programs("Xvfb", "xdotool")),
+    "screen": cache(lambda: lacking_programs("Xvfb", "xdotool") or lacking_windows()),
     "browser": cache(lambda: None if CHROMIUM and CHROMEDRIVER else "no chromium, or no chromedriver"),
     "hosts": cache(lab.missing),
     "fresh": cache(lambda: lacking_root() or lacking_programs("debootstrap")),

@@ -37,9 +37,15 @@ class Machine:
         """
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": home, "PIP_CERT": CERTIFICATES}
         environment |= {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        mounts = (
-            'mount -t proc proc "$0/proc" && mount -t tmpfs tmpfs "$0/dev/shm" && mount -t devpts devpts "$0/dev/pts"'
-            ' && mount --bind "$1" "$0/root/.cache" && exec chroot "$0" sh -c "cd \'$2\' && $3"'
+        mounts = " && ".join(  # the root is a mount itself, as a machine's is: some tests mount in it
+            (
+                'mount --bind "$0" "$0"',
+                'mount -t proc proc "$0/proc"',
+                'mount -t tmpfs tmpfs "$0/dev/shm"',
+                'mount -t devpts devpts "$0/dev/pts"',
+                'mount --bind "$1" "$0/root/.cache"',
+                'exec chroot "$0" sh -c "cd \'$2\' && $3"',
+            )
         )
         isolated = ["unshare", "--mount", "--pid", "--fork", "--kill-child", *([] if network else ["--net"])]
         return subprocess.run(
@@ -82,6 +88,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         author = ("-c", "user.name=nobody", "-c", "user.email=nobody@localhost")
         subprocess.run(["git", *author, "commit", "-q", "-m", "What is not committed yet"], cwd=clone, check=True)
     (root / "root/.cache").mkdir(exist_ok=True)
+    (root / "etc/hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")  # debootstrap leaves it to the installer
     for source, target in (
         ("/etc/resolv.conf", "etc/resolv.conf"),
         (os.environ.get("PIP_CERT", CERTIFICATES), CERTIFICATES[1:]),

@@ -364,7 +364,12 @@ def test_window_ends_with_a_client_that_is_killed(screen: Screen, serving: tuple
 
 
 NO_DISPLAY = pytest.mark.parametrize(
-    ("display", "line"), [(None, "no display (DISPLAY is not set)"), (":4711", "the display :4711 cannot be used")]
+    ("display", "line"),
+    [
+        (None, "no display (DISPLAY is not set)"),
+        # an OpenCV that has windows has to try
+        pytest.param(":4711", "the display :4711 cannot be used", marks=pytest.mark.screen),
+    ],
 )
 
 
@@ -394,7 +399,7 @@ def test_client_without_the_window_that_was_asked_for_ends(
         monkeypatch.setenv("DISPLAY", display)
     with run("client.py", "--signaling-port", free_port(), "--view", "web,window", "--http", free_port()) as client:
         assert client.wait() == 1
-    told = [each for each in client.lines if not each.startswith("page: ")]
+    told = [each for each in client.lines if not each.startswith("page: ") and " WARNING " not in each]
     assert told[0].startswith("client.py: error: --view window: ")
     assert line in told[0]
     assert told[1].startswith("received 0 frames")
