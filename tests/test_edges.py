@@ -99,6 +99,7 @@ def test_a_client_says_in_time_that_there_is_no_server_but_something_else():
         server.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_client_leaves_a_server_that_stands_still(transport: str):
     """A film that stands still costs the client its readiness, and it looks for another server."""
