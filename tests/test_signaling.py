@@ -18,7 +18,7 @@ from aiortc.contrib.signaling import BYE, TcpSocketSignaling
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.sessions import End, PeerError, SessionError
+from common.sessions import End, PeerError, SessionError, SlowPeerError
 from common.waiting import unless
 from support.programs import PATIENCE
 from tools.procfs import free_port
@@ -275,8 +275,9 @@ async def keep_dialling(port: int, wait: float) -> str:
     return str(raised.value)
 
 
-async def test_keep_dialling_ends_in_time_where_something_else_listens():
+async def test_keep_dialling_ends_in_time_where_something_else_listens(monkeypatch: pytest.MonkeyPatch):
     """What listens and says nothing, as an HTTP server does, takes no longer than no server, and the reason is told."""
+    monkeypatch.setattr(dialling, "MIN_PATIENCE", 0.1)
     writers = []
     server = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -553,3 +554,18 @@ def test_tell_failure_of_ours_is_told_in_full(caplog: pytest.LogCaptureFixture):
     """A fault in this program keeps its traceback."""
     assert listener.tell_failure("here", KeyError("x")) == "an error of ours"
     assert caplog.records[0].exc_info
+
+
+@pytest.mark.parametrize("error", [SlowPeerError("late"), SessionError("broken")])
+async def test_keep_dialling_gives_up_on_what_fails_again_and_again(error: Exception):
+    """A session that never begins, or breaks at once each time, has no more time than a server that never comes."""
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+
+    async def attend(*_: object) -> tuple[bool, End]:
+        await asyncio.sleep(0.1)
+        raise error
+
+    with pytest.raises(PeerError, match=f"no session with 127.0.0.1:{port} within 0.5 s: {error}"):
+        await asyncio.wait_for(dialling.keep_dialling("127.0.0.1", port, 0.5, asyncio.Event(), attend), PATIENCE)
+    server.close()

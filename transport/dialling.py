@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 RETRY_FIRST, RETRY_MAX = 0.1, 1.0  # s between two attempts to dial; doubled each time
 TELL_AFTER, TELL_INTERVAL = 2.0, 60.0  # s until it is first said that there is no server, and between two times
-MIN_PATIENCE = 0.1  # s for a handshake, however late it is
+MIN_PATIENCE = 2.0  # s for the first word of what listens there, however late it is
 ATTEMPT_TIMEOUT = 2.0  # s for one of them: an address that nobody has any more does not answer at all
 
 
@@ -97,7 +97,9 @@ async def keep_dialling(
         try:
             met, end = await attend(signaling, max(MIN_PATIENCE, deadline - began))
             goodbye = end in {End.BYE, End.STOPPED}
-        except (SlowPeerError, SessionError) as error:
+        except SlowPeerError as error:
+            end, goodbye = str(error), stop.is_set()
+        except SessionError as error:
             end, goodbye = str(error), stop.is_set()
             met = loop.time() - began > wait  # what fails again and again has the time that a server has to come
         finally:

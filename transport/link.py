@@ -50,6 +50,7 @@ HANDSHAKE_TIMEOUT = 10.0  # s from the connection to the first message of the da
 FRAMES_TIMEOUT = 5.0  # s without a frame from a server that is there, after which it is of no use
 LOOK_INTERVAL = 0.5  # s between two looks whether frames come
 MAX_BUFFERED = 65536  # bytes of messages that a peer may leave unread; further ones are not sent
+UNMET = ": the two have not reached each other"
 UNHEARD = ": something listens there, but it says nothing, as our servers do at once"
 KINDS = {  # what the first of these that is in an offer says of how frames travel
     "media": re.compile(r"^m=video ", re.MULTILINE),
@@ -85,20 +86,31 @@ class Link(ABC):
         self._error: PeerError | SessionError | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._stage = ""  # of the handshake: what is to be said if it takes too long
+        self._deadline: asyncio.Timeout | None = None  # of the handshake
 
     async def open(self, patience: float = HANDSHAKE_TIMEOUT) -> bool:
-        """Shake hands, within `patience` seconds. Returns False if the peer leaves instead.
+        """Shake hands. Returns False if the peer leaves instead.
+
+        Args:
+            patience: s for the peer to say something; from then on the handshake has HANDSHAKE_TIMEOUT.
 
         Raises:
             PeerError: it does not keep to the protocol; SlowPeerError: it does so too slowly.
             SessionError: something of ours failed.
         """
-        patience = min(patience, HANDSHAKE_TIMEOUT)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(min(patience, HANDSHAKE_TIMEOUT)) as self._deadline:
                 return await self._shake_hands()
         except TimeoutError:
-            raise SlowPeerError(f"no handshake within {patience:.3g} s{self._stage}") from None
+            raise SlowPeerError(f"no handshake within {loop.time() - began:.2g} s{self._stage}") from None
+
+    def _on_heard(self) -> None:
+        """Give the handshake the time that it takes: the peer is there, and speaks the protocol."""
+        self._stage = UNMET
+        if self._deadline is not None:
+            self._deadline.reschedule(asyncio.get_running_loop().time() + HANDSHAKE_TIMEOUT)
 
     async def until_end(self) -> End:
         """Wait until the peer ends the session, or is expelled, or frames no longer come, and return why.

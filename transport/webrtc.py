@@ -17,7 +17,7 @@ from common.sessions import End, PeerError
 from common.waiting import unless
 from protocol.messages import COORDINATES, COORDINATES_ID, SCORES, Ready, encode
 from transport import aiortc_internals as internals
-from transport.link import HANDSHAKE_TIMEOUT, MAX_BUFFERED, UNHEARD, Link, OnMessage, receive_offer
+from transport.link import HANDSHAKE_TIMEOUT, MAX_BUFFERED, UNHEARD, UNMET, Link, OnMessage, receive_offer
 from transport.signaling import receive_description, until_bye
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,6 @@ DCMAP = re.compile(rf'^a=dcmap:(\d{{1,5}}) (?:[^\r\n]*;)?label="{COORDINATES}"',
 CANDIDATE_PORT = re.compile(r"^a=candidate:\S+ \d+ \S+ \d+ \S+ (\d{1,9}) ", re.MULTILINE)
 CANDIDATE = re.compile(r"^a=candidate:\S+ \d+ \S+ \d+ (\S+) ", re.MULTILINE)  # RFC 8839, section 5.1: the address
 MAX_STREAM = 65535  # RFC 8832, section 6: an SCTP stream's number is below it
-UNMET = ": the two have not reached each other"
 READY_INTERVAL = 0.1  # s between two messages that say that the channel is open
 
 
@@ -177,7 +176,7 @@ class PeerAnswer(PeerLink):
         offer = await receive_offer(self.signaling, self.transport)
         if offer is None:
             return False
-        self._stage = UNMET
+        self._on_heard()
         await accept_description(self._pc, offer)
         if self._pc.sctp is None:
             raise PeerError("an offer without a data channel")

@@ -27,10 +27,10 @@ from aiortc.contrib.signaling import BYE
 from common.sessions import End, PeerError
 from common.waiting import unless
 from protocol.messages import SCORES
-from transport.link import OnMessage
+from transport.link import UNMET, OnMessage
 from transport.media import MIME_TYPES, MediaSender
 from transport.signaling import AcceptedSignaling, format_address, receive_description
-from transport.webrtc import UNMET, accept_description, refusing
+from transport.webrtc import accept_description, refusing
 
 SDP = "application/sdp"
 MAX_BODY = 65536  # bytes of an offer; a browser's has some 6000
