@@ -90,6 +90,54 @@ def test_client_behind_a_narrow_connection_slows_nobody(tmp_path: Path):
         assert frames["sent"] == sum(frames[state] for state in ("scored", "missed", "skipped", "lost"))
 
 
+def test_what_gets_lost_is_sent_before_it_is_asked_for_and_said_again(tmp_path: Path):
+    """With one packet in ten lost each way, most frames are scored, and the summary says what was done."""
+    path = tmp_path / "s.json"
+    with (
+        Lab(loss=10, delay=20, jitter=5) as lab,
+        run("server.py", *WHERE, "--once", "--summary", path, prefix=lab.server) as serving,
+        run("client.py", *WHERE, "--view", "none", prefix=lab.client) as client,
+    ):
+        serving.wait_for(r"scored [4-9]\d\d")
+        assert client.end() == 0
+        assert serving.wait() == 0
+    summary = read_summary(path)
+    frames, network = summary["frames"], summary["clients"][0]["network"]
+    assert frames["unmatched"] == 0
+    assert frames["scored"] > 0.8 * frames["sent"]  # 0.65 without
+    assert network["resent_unasked"] > 50
+    assert network["kbit_s"] > 0
+    assert summary["repeated"] > 50  # reports that were said again
+
+
+def test_narrow_connection_gets_a_lower_bit_rate(tmp_path: Path):
+    """At 150 kbit/s the client steps down and stays current; the other one is left alone."""
+    path, rows_path = tmp_path / "s.json", tmp_path / "s.csv"
+    files = ("--summary", path, "--csv", rows_path)
+    with (
+        Lab(rate=150) as lab,
+        run("server.py", *WHERE, *files, "--print", "every", prefix=lab.server) as serving,
+        run("client.py", *WHERE, "--view", "none", prefix=lab.server) as near,
+    ):
+        serving.wait_for("^client 1 ")
+        with run("client.py", *WHERE, "--view", "none", prefix=lab.client) as far:
+            serving.wait_for("^client 2 ", 300)
+            assert far.end() == 0
+        assert near.end() == 0
+        assert serving.end() == 0
+    by_peer = {each["peer"].partition(":")[0]: each for each in read_summary(path)["clients"]}
+    near_network, far_network = by_peer[SERVER_ADDRESS]["network"], by_peer[CLIENT_ADDRESS]["network"]
+    assert far_network["rung"] > 0
+    assert far_network["rung_changes"] > 0
+    assert far_network["bitrate"] < 500_000
+    assert far_network["kbit_s"] < 150
+    assert near_network["resent_asked"] + near_network["resent_unasked"] <= 10
+    rows = list(csv.DictReader(rows_path.read_text().splitlines()))
+    late = sorted(float(row["latency_ms"]) for row in rows if row["client"] == "2" and row["latency_ms"])
+    assert late[len(late) // 2] < 1000  # it was a third of a second and more, and a quarter of the frames lost
+    assert len(late) > 0.8 * by_peer[CLIENT_ADDRESS]["frames"]["sent"]
+
+
 def test_soak_prints_a_table():
     """The memory watch runs, and finds nothing that grows within a few seconds."""
     command = [sys.executable, "-m", "tools.soak", "--minutes", "0.2", "--interval", "4"]

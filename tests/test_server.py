@@ -74,6 +74,34 @@ async def test_track_sends_less_to_who_does_not_answer() -> None:
     assert frames["missed"] == 30 + 1 + 10
 
 
+async def test_track_goes_to_a_lower_bit_rate_where_a_queue_grows() -> None:
+    """Answers that come later and later bring another encoder's key frame, a later image, and a line in the summary."""
+    reel = Reel(Scene(64, 64, radius=10, speed=100))
+    ledger, answered, congested = Ledger(reel.where), asyncio.Event(), asyncio.Event()
+    encoders = Rungs((500_000, 100_000), lambda bitrate: SharedEncoder(reel, "vp8", bitrate))
+    track = BallVideoTrack(reel, ledger, encoders, answered, lambda _: None, congested.set)
+    assert track.encoded is not None
+    rule, keys, seen = track.encoded.rule, list[int](), list[int]()
+    while rule.rung == 0:
+        packet = await track.recv()
+        assert isinstance(packet, Packet)
+        assert packet.pts is not None
+        seen.append(packet.pts)
+        if is_key_frame("VP8", bytes(packet)):
+            keys.append(packet.pts)
+        for frame in ledger.report(Missed(packet.pts), ledger.score.last + 0.05 + 0.01 * len(seen)):
+            assert frame.answered is not None
+            rule.on_answer(frame.drawn, frame.answered)
+    assert len(seen) < 60
+    assert keys == [seen[0], seen[-1]]
+    assert seen == sorted(set(seen))
+    assert congested.is_set()
+    assert encoders.clients == [0, 1]
+    assert ledger.score.summary()["network"]["rung_changes"] == 1
+    track.stop()
+    await encoders.close()
+
+
 class Wire:
     """Stands where a session has its link: keeps what is said, and ends when it is asked how long it will last."""
 
