@@ -20,7 +20,8 @@ from collections.abc import Sequence
 
 LOWEST = 40_000  # bit / s
 FRACTION = 5  # of one rung is the next
-LATE = 0.05  # s above the least latency: a queue, and no mere jitter
+LATE = 0.05  # s above the least latency, and so many times what it usually changes by: a queue, and no mere jitter
+JITTERS, JITTER_MAX, JITTER_GAIN = 2, 0.05, 1 / 16  # times; s, at most; weight of the newest change (RFC 3550, A.8)
 MIN_ANSWERS, MIN_TIME = 4, 0.12  # so many answers in a row, over so many s, have to be late
 HEELS = 0.4  # of the time between two frames: answers that are closer to each other come out of no queue
 MEMORY = 600.0  # s for which the least latency is remembered: routes change
@@ -75,6 +76,7 @@ class StepRule:
         self._rates = rates
         self._least = LeastLatency()
         self._answers: deque[tuple[float, float]] = deque()  # s of arrival, s of latency; as few as suffice
+        self._jitter = 0.0  # s by which latency usually changes from one answer to the next
         self._last = (0.0, 0.0)  # s, when the last frame that is answered was drawn, and its answer came
         self._counts_from = -math.inf  # s: answers for frames drawn before that say nothing
         self._well_since = math.inf  # s
@@ -92,6 +94,8 @@ class StepRule:
         self._well_since = min(self._well_since, now)
         self._answering = True
         (last_drawn, last_now), self._last = self._last, (drawn, now)
+        change = abs(latency - (last_now - last_drawn))
+        self._jitter += JITTER_GAIN * (min(change, JITTER_MAX) - self._jitter)
         if now - last_now < HEELS * (drawn - last_drawn):
             self._answers.clear()
         self._answers.append((now, latency))
@@ -114,7 +118,7 @@ class StepRule:
         Returns:
             As `step`.
         """
-        late = len(self._answers) > 1 and self._answers[-1][1] > self._least.value() + LATE
+        late = len(self._answers) > 1 and self._answers[-1][1] > self._late
         if self._answering:
             self._answering = False
             self._strikes.append(now)
@@ -124,11 +128,16 @@ class StepRule:
         return late
 
     @property
+    def _late(self) -> float:
+        """Return the latency (s) from which on an answer is late."""
+        return self._least.value() + LATE + JITTERS * self._jitter
+
+    @property
     def congested(self) -> bool:
         """Return whether each of the last answers came late."""
         if len(self._answers) < MIN_ANSWERS or self._answers[-1][0] - self._answers[0][0] < MIN_TIME:
             return False
-        return min(latency for _, latency in self._answers) > self._least.value() + LATE
+        return min(latency for _, latency in self._answers) > self._late
 
     def step(self, now: float) -> bool:
         """Change the rung if that is due at time `now` (s).

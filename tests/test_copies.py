@@ -5,7 +5,18 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transport.copies import DISTRUST, PAUSE_FIRST, SUSPICION, WINDOW, CopyRule
+from transport.copies import (
+    APART,
+    BURST_DELAYS,
+    BURST_HOLD,
+    DELAYS,
+    DISTRUST,
+    MIN_BURSTS,
+    PAUSE_FIRST,
+    SUSPICION,
+    WINDOW,
+    CopyRule,
+)
 
 RATE = 40  # packets a second
 
@@ -82,17 +93,39 @@ def test_requests_for_what_comes_by_a_detour_are_refuted():
         copied += rule.active(now) / 20
     assert copied <= SUSPICION + 1
     rule.on_asked(DISTRUST + 10)
-    rule.on_asked(DISTRUST + 10)
-    assert rule.active(DISTRUST + 10)
+    rule.on_asked(DISTRUST + 10 + APART)
+    assert rule.active(DISTRUST + 10 + APART)
+
+
+def test_many_requests_at_once_are_no_loss():
+    """A jam that is over brings packets out of order, once: that is no reason to send anything twice."""
+    rule = CopyRule()
+    for number in range(20):
+        rule.on_asked(1 + number / 1000)
+    assert not rule.active(1.02)
+
+
+def test_bursts_bring_more_copies_for_as_long_as_they_come():
+    """Packets that are asked for although they were copied are sent more often, further apart; then once again."""
+    rule = CopyRule()
+    now = report(rule, [1, 1, 1])
+    assert rule.delays(now) == DELAYS
+    for number in range(MIN_BURSTS):
+        rule.on_asked(now + number)
+    assert rule.delays(now + MIN_BURSTS) == BURST_DELAYS
+    now = report(rule, [1] * int(BURST_HOLD + MIN_BURSTS), now, lost=3)
+    assert rule.delays(now) == DELAYS
+    rule.on_congested(now)
+    assert rule.delays(now) == ()
 
 
 def test_suspicion_ends_without_any_report():
     """A receiver that never reports gets copies for a moment, not for ever."""
     rule = CopyRule()
     rule.on_asked(1)
-    rule.on_asked(1)
-    assert rule.active(1)
-    assert not rule.active(1 + SUSPICION)
+    rule.on_asked(1.5)
+    assert rule.active(1.5)
+    assert not rule.active(1.5 + SUSPICION)
 
 
 def test_congestion_ends_copies_at_once_and_for_longer_each_time():

@@ -1,9 +1,9 @@
 """When each packet is sent once more, unasked.
 
 A lost packet that the receiver has to ask for comes a round trip late, and every frame behind it waits. A copy that
-is sent some ms after the original, as an RTX packet (RFC 4588), fills the gap before anybody asks; twice the bytes
-is what it costs. So copies are sent only while there is loss, and never while the connection is congested: there
-they would be the ruin of it.
+is sent some ms after the original, as an RTX packet (RFC 4588), fills the gap before anybody asks. Twice the bytes is
+what it costs; four times where losses come in bursts, which take the copy as well. So copies are sent only while there
+is loss, and never while the connection is congested: there they would be the ruin of it.
 
 Loss is known from receiver reports (RFC 3550, section 6.4), one a second or so, and suspected as soon as packets are
 asked for. What is asked for may be on its way by a detour: reports that tell of no loss refute the suspicion.
@@ -13,11 +13,15 @@ This module knows no clock and no network: times are handed in, in seconds of an
 
 from collections import deque
 
-DELAY = 0.005  # s from a packet to its copy: one short burst does not take both
+DELAYS = (0.005,)  # s from a packet to its copy: one short burst does not take both
+BURST_DELAYS = (0.005, 0.02, 0.04)  # s, to its copies, where losses come in longer bursts
+MIN_BURSTS, BURSTS_WITHIN = 3, 5.0  # so many packets asked for despite their copies, within so many s: there are bursts
+BURST_HOLD = 20.0  # s without that, and one copy is enough again
 WINDOW = 20.0  # s of receiver reports that are looked at
 MIN_LOST = 2  # packets lost within WINDOW: one alone is no sign of more
 MIN_SHARE = 0.002  # of the packets sent within WINDOW
 MIN_ASKED, ASKED_WITHIN = 2, 2.0  # so many packets asked for, within so many s, raise the suspicion of loss
+APART = 0.2  # s between them: a jam that is over brings many out of order, once
 SUSPICION = 3.0  # s that it lasts; two receiver reports at least
 DISTRUST = 60.0  # s after it was refuted in which no other is raised
 PAUSE_FIRST, PAUSE_MAX = 5.0, 300.0  # s without copies after congestion; doubled each time that it met copies
@@ -30,6 +34,8 @@ class CopyRule:
         self._reports: deque[tuple[float, int, int]] = deque()  # s, packets sent and lost until then
         self._lossy = False
         self._asked: deque[float] = deque(maxlen=MIN_ASKED)  # s
+        self._bursts: deque[float] = deque(maxlen=MIN_BURSTS)  # s, when packets were asked for despite their copies
+        self._bursts_until = -float("inf")  # s
         self._suspected: float | None = None  # s: since when
         self._distrusted_until = -float("inf")  # s
         self._pause = PAUSE_FIRST
@@ -56,6 +62,12 @@ class CopyRule:
 
     def on_asked(self, now: float) -> None:
         """Take note at time `now` (s) that the receiver asks for a packet."""
+        if self.active(now):
+            self._bursts.append(now)
+            if len(self._bursts) == MIN_BURSTS and now - self._bursts[0] <= BURSTS_WITHIN:
+                self._bursts_until = now + BURST_HOLD
+        if self._asked and now - self._asked[-1] < APART:
+            return
         self._asked.append(now)
         often = len(self._asked) == MIN_ASKED and now - self._asked[0] <= ASKED_WITHIN
         if often and self._suspected is None and now >= self._distrusted_until:
@@ -70,9 +82,16 @@ class CopyRule:
         self._paused_until = now + self._pause
         self._reports.clear()
         self._asked.clear()
+        self._bursts.clear()
         self._lossy, self._suspected = False, None
 
     def active(self, now: float) -> bool:
         """Return whether packets are to be sent twice at time `now` (s)."""
         suspected = self._suspected is not None and now - self._suspected < SUSPICION
         return now >= self._paused_until and (self._lossy or suspected)
+
+    def delays(self, now: float) -> tuple[float, ...]:
+        """Return after how many seconds each a packet that is sent at time `now` (s) is to be sent again."""
+        if not self.active(now):
+            return ()
+        return BURST_DELAYS if now < self._bursts_until else DELAYS

@@ -2,23 +2,24 @@
 
 import asyncio
 import contextlib
+import heapq
 import logging
 import math
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 
 from aiortc import RTCRtpSender
 
 from transport.aiortc_internals import tap_sender
-from transport.copies import DELAY, CopyRule
+from transport.copies import DELAYS, CopyRule
 
 logger = logging.getLogger(__name__)
 
 ROUND_TRIP = 0.05  # s, while it is not known
 BUDGET_SHARE, MAX_BUDGET = 0.5, 64  # of the packets may be sent again; what is lost to a full queue would fill it anew
 STATS_INTERVAL = 0.5  # s between two looks at what the receiver reports
-MAX_PACKETS = 128  # that wait for their copy, or were sent again: aiortc remembers no more
+MAX_PACKETS = 128  # that were sent again: aiortc remembers no more
 
 
 class Resender:
@@ -37,7 +38,7 @@ class Resender:
         self._traffic = traffic
         self._clock = clock
         self._rule = CopyRule()
-        self._due: deque[tuple[float, int]] = deque(maxlen=MAX_PACKETS)  # s, sequence number
+        self._due: list[tuple[float, int]] = []  # s, sequence number; a heap
         self._waiting = asyncio.Event()  # something is due
         self._round_trip = ROUND_TRIP
         self._budget = float(MAX_BUDGET)  # packets that may be sent again when they are asked for
@@ -59,9 +60,10 @@ class Resender:
         now = self._clock()
         self._traffic["bytes_sent"] += size
         self._budget = min(MAX_BUDGET, self._budget + BUDGET_SHARE)
-        if self._retransmit is not None and self._rule.active(now):
-            self._due.append((now + DELAY, number))
-            self._waiting.set()
+        if self._retransmit is not None:
+            for delay in self._rule.delays(now):
+                heapq.heappush(self._due, (now + delay, number))
+                self._waiting.set()
 
     def _on_resent(self, size: int) -> None:
         self._traffic["bytes_sent"] += size
@@ -102,11 +104,11 @@ class Resender:
             while self._due:
                 wait = self._due[0][0] - self._clock()
                 if wait > 0:
-                    await asyncio.sleep(wait)
+                    await asyncio.sleep(min(wait, DELAYS[0]))  # what is due earlier may come in the meantime
                     continue
                 self._copying = True
                 with contextlib.suppress(ConnectionError):
-                    await self._retransmit(self._due.popleft()[1])
+                    await self._retransmit(heapq.heappop(self._due)[1])
                 self._copying = False
             self._waiting.clear()
             await self._waiting.wait()
