@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 LOWEST = 40_000  # bit / s
 FRACTION = 5  # of one rung is the next
-LATE = 0.05  # s above the least latency, and so many times what it usually changes by: a queue, and no mere jitter
+LATE = 0.07  # s above the least latency, and so many times what it usually changes by: a queue, and no mere jitter
 JITTERS, JITTER_MAX, JITTER_GAIN = 2, 0.05, 1 / 16  # times; s, at most; weight of the newest change (RFC 3550, A.8)
 MIN_ANSWERS, MIN_TIME = 4, 0.12  # so many answers in a row, over so many s, have to be late
 HEELS = 0.4  # of the time between two frames: answers that are closer to each other come out of no queue
