@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import pytest
 import client
 from ball_track import COLORS, Image, Scene, blank, draw
 from bench.clips import Clip, to_i420
+from common.disc import Floats
 from finding.color import HUES, find, find_disc
 from support.programs import read_summary, run
+from support.textures import SURFACES, surface
 from tools.procfs import free_port
 
 BALLS = {  # BGR, as a lit ball looks
@@ -47,13 +50,13 @@ def check(clip: Clip, hues: tuple[float, float], mean_error: float) -> None:
         visible += 1
         if point is not None:
             errors.append(math.dist(point, truth))
-    assert len(errors) >= 0.98 * visible
+    assert len(errors) >= 0.96 * visible
     assert statistics.mean(errors) <= mean_error
 
 
 @pytest.mark.parametrize("name", BALLS)
 def test_find_follows_the_ball_of_its_color(name: str):
-    """Texture, light, noise, blur and another ball notwithstanding, it is found in 98 % and 0.3 px off in the mean."""
+    """Texture, light, noise, blur and another ball notwithstanding, it is found in 96 % and 0.3 px off in the mean."""
     check(clip_of(name, NAMES.index(name)), HUES[name], 0.3)
 
 
@@ -123,14 +126,18 @@ def test_find_sees_a_ball_that_touches_the_edge(x: int, y: int):
     assert find(with_ball(x, y), HUES["blue"]) == pytest.approx((x, y), abs=0.3)
 
 
-@pytest.mark.parametrize(("x", "y"), [(2, 2), (-5, 100), (318, 238), (160, 12), (305, 120)])
+@pytest.mark.parametrize(("x", "y"), [(160, 12), (305, 120)])
 def test_find_sees_what_is_left_of_a_ball_at_the_edge(x: int, y: int):
-    """Of a ball that is cut off the part that is to be seen is found: in the picture, and on the ball."""
+    """Of a ball that is cut off by the edge, half of its rim or more to be seen, the centre is found by the rest."""
     point = find(with_ball(x, y), HUES["blue"])
     assert point is not None
-    assert 0 <= point.x < 320
-    assert 0 <= point.y < 240
-    assert math.dist(point, (x, y)) < 24
+    assert math.dist(point, (x, y)) < 1
+
+
+@pytest.mark.parametrize(("x", "y"), [(2, 2), (-8, 100), (318, 238)])
+def test_find_makes_no_centre_of_less_than_half_a_rim(x: int, y: int):
+    """Where less is to be seen the ball is missed, rather than found in the middle of what is left of it."""
+    assert find(with_ball(x, y), HUES["blue"]) is None
 
 
 @pytest.mark.parametrize(("x", "y"), [(-23, 100), (160, -22), (342, 120)])
@@ -183,3 +190,108 @@ def test_programs_find_a_ball_in_a_real_scene(tmp_path: Path, transport: str):
     assert summary["error_px"]["p50"] < 1
     assert summary["frames"]["missed"] > 0  # where it is hidden
     assert summary["frames"]["unmatched"] == 0
+
+
+# --- What is a ball, and what is none ------------------------------------------------------------
+
+
+def wall(seed: int) -> Floats:
+    """Return a grey wall with a little texture and colour, (480, 640, 3) BGR."""
+    dice = np.random.default_rng(seed)
+    texture = np.full((480, 640, 3), 110.0)
+    for cells, strength in ((4, 25), (16, 18), (64, 12)):
+        spots = dice.normal(0, strength, (cells, cells, 1)) + dice.normal(0, strength / 4, (cells, cells, 3))
+        texture += cv2.resize(spots, (640, 480), interpolation=cv2.INTER_CUBIC)
+    clipped: Floats = np.clip(texture, 20, 220)
+    return clipped
+
+
+def seen_by_camera(picture: Floats, seed: int = 0) -> Image:
+    """Return a picture as a camera gives it: a little blurred, with noise."""
+    noise = np.random.default_rng(seed).normal(0, 3, picture.shape)
+    return to_i420(np.clip(cv2.GaussianBlur(picture, (0, 0), 0.7) + noise, 0, 255).astype(np.uint8))
+
+
+def with_lit_ball(picture: Floats, x: float, y: float, radius: float, name: str) -> Floats:
+    """Return a picture with a ball in it that is lit from the left."""
+    right, down = np.arange(640) - x, (np.arange(480) - y)[:, None]
+    covered = np.clip(radius + 0.5 - np.hypot(right, down), 0, 1)[..., None]
+    light = 0.8 - 0.2 * np.clip(right / radius, -1, 1)[..., None] + 0 * covered
+    mixed: Floats = picture * (1 - covered) + covered * light * np.array(BALLS[name])
+    return mixed
+
+
+@pytest.mark.parametrize("radius", [20, 40])
+@pytest.mark.parametrize("hidden", [0.25, 0.5])
+def test_find_fits_the_rim_that_is_seen(radius: float, hidden: float):
+    """Of a ball that something hides in part the centre is found by the rest of the rim, or not at all."""
+    errors = []
+    for n, name in enumerate(BALLS):
+        angle, (x, y) = 2.4 * n, (200 + 37.3 * n, 160 + 21.7 * n)
+        across = (np.arange(640) - x) * math.cos(angle) + (np.arange(480) - y)[:, None] * math.sin(angle)
+        picture = with_lit_ball(wall(n), x, y, radius, name)
+        hiding = (across > radius * (1 - 2 * hidden))[..., None]
+        point = find(seen_by_camera(np.where(hiding, 0.8 * wall(n + 99), picture), n), HUES[name])
+        errors += [math.dist(point, (x, y))] if point is not None else []
+    assert len(errors) >= len(BALLS) - 1
+    assert max(errors) < 1
+
+
+def other_things(name: str) -> Iterator[tuple[str, Floats]]:
+    """Return pictures of things of a colour that are no balls."""
+    color = BALLS[name]
+    for size in (20, 45):
+        for corners in (3, 4, 5):
+            picture, angles = wall(corners), np.arange(corners) * (2 * math.pi / corners) + 0.4
+            outline = np.stack((300 + size * np.cos(angles), 240 + size * np.sin(angles)), axis=1)
+            cv2.fillPoly(picture, [np.rint(outline * 16).astype(np.int32)], color, cv2.LINE_AA, 4)
+            yield f"{corners} corners", picture
+        ring, merged, cross = wall(7), wall(8), wall(9)
+        cv2.circle(ring, (300, 240), size, color, max(4, size // 2), cv2.LINE_AA)
+        yield "a ring", ring
+        for x in (300 - size // 2, 300 + size // 2):
+            cv2.circle(merged, (x, 240), size, color, cv2.FILLED, cv2.LINE_AA)
+        yield "two merged discs", merged
+        for way in ((size, 0), (0, size)):
+            cv2.line(cross, (300 - way[0], 240 - way[1]), (300 + way[0], 240 + way[1]), color, size // 2)
+        yield "a cross", cross
+
+
+@pytest.mark.parametrize("name", BALLS)
+def test_find_takes_no_other_thing_for_a_ball(name: str):
+    """What has corners, a hole or a second half is no ball, though it be of the colour."""
+    for what, picture in other_things(name):
+        assert find(seen_by_camera(picture), HUES[name]) is None, what
+
+
+@pytest.mark.parametrize("name", BALLS)
+def test_find_prefers_the_ball_to_a_larger_patch(name: str):
+    """Not the largest thing of the colour is the ball, but the one that a disc explains."""
+    angles = np.arange(0, 2 * math.pi, 0.1)
+    away = 60 * (1 + 0.25 * np.sin(3 * angles))
+    outline = np.stack((420 + away * np.cos(angles), 300 + away * np.sin(angles)), axis=1)
+    picture = wall(3)
+    cv2.fillPoly(picture, [np.rint(outline).astype(np.int32)], BALLS[name], cv2.LINE_AA)
+    point = find(seen_by_camera(with_lit_ball(picture, 150.3, 120.6, 20, name)), HUES[name])
+    assert point == pytest.approx((150.3, 120.6), abs=0.4)
+
+
+def test_find_follows_a_ball_that_its_motion_draws_out():
+    """At 30 px of blur what is found is 1.1 px off in the mean, and four of five are found."""
+    errors: list[float] = []
+    looked = 0
+    for seed in range(1, 9):
+        for image, truth in clip_of("orange", seed, speed=1800.0, frames=6, noise=3.0).render():
+            looked += 1
+            point = find(image, HUES["orange"])
+            errors += [math.dist(point, truth)] if point is not None and truth is not None else []
+    assert len(errors) >= 0.8 * looked
+    assert statistics.mean(errors) < 1.1
+
+
+@pytest.mark.parametrize("name", SURFACES)
+def test_find_sees_hardly_a_ball_in_a_texture(name: str):
+    """Where a person sees no ball, in wood, grass, brick and leaves, at most one look in a hundred finds one."""
+    images = [to_i420(surface(name, seed)) for seed in range(20)]
+    found = [find(image, hues) for image in images for hues in HUES.values()]
+    assert sum(point is not None for point in found) <= 0.01 * len(found)
