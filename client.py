@@ -17,10 +17,8 @@ if __name__ == "__main__":  # before the imports, which take a while
 
 import argparse
 import asyncio
-import colorsys
 import contextlib
 import logging
-import re
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -36,8 +34,9 @@ from common.waiting import start, unless
 from finding import color as color_find
 from finding.finder import Finder, FinderError
 from finding.hint import Hint
-from finding.own import Faults, finder_name
+from finding.own import Faults
 from finding.process_a import process_a
+from programs.client_options import parse_args
 from protocol.messages import (
     Found,
     Message,
@@ -52,7 +51,7 @@ from protocol.messages import (
     parse,
 )
 from transport.reports import AGAIN_AFTER, Reporting
-from views.views import ViewError, Views, kinds
+from views.views import ViewError, Views
 
 # Nothing here may import av, and so aiortc, at the top: process_a imports this file again (multiprocessing's
 # start method is spawn) and has to do without. So it can come up while this process still imports them.
@@ -70,8 +69,6 @@ logger = logging.getLogger(__name__)
 DRAIN_TIMEOUT = 1.0  # s for the server to account for what is on its way, at the end
 OWN_READY_TIMEOUT = 120.0  # s for a person's own finder to be imported, and to look for the first time
 PAGE_ADDRESS = "127.0.0.1", 8080  # of the page, if no other is given
-HUE_SPREAD = 15  # degrees to either side of a colour that was given
-MIN_SATURATION, MIN_VALUE = 0.35, 40  # of 1, of 255; of such a colour
 TELL_INTERVAL = 10.0  # s between two lines of counts, where stdout is no terminal
 
 
@@ -312,89 +309,6 @@ class Client:
             self._counts["scored"] = max(self._counts["scored"], self._scored_before + score.scored)
             self._reporting.on_score(score, asyncio.get_running_loop().time())
             self._views.on_score(score)
-
-
-def hues(text: str) -> tuple[float, float] | None:
-    """Return a range of hues in degrees from a colour's name, FROM-TO or RRGGBB; None for auto.
-
-    Raises:
-        argparse.ArgumentTypeError: it is none of these.
-    """
-    if text == "auto":
-        return None
-    if text in color_find.HUES:
-        return color_find.HUES[text]
-    if re.fullmatch(r"#?[0-9a-fA-F]{6}", text):
-        hue, saturation, value = colorsys.rgb_to_hsv(*bytes.fromhex(text.removeprefix("#")))
-        if saturation < MIN_SATURATION or value < MIN_VALUE:
-            raise argparse.ArgumentTypeError(f"{text!r}: has no hue to be told by; auto finds a ball on black")
-        return (round(hue * 360) - HUE_SPREAD) % 360, (round(hue * 360) + HUE_SPREAD) % 360
-    match = re.fullmatch(r"(\d{1,3})-(\d{1,3})", text, re.ASCII)
-    if match is None or int(match[1]) > 360 or int(match[2]) > 360:
-        names = ", ".join(color_find.HUES)
-        raise argparse.ArgumentTypeError(f"{text!r}: must be auto, {names}, or hues FROM-TO in degrees such as 340-20")
-    return int(match[1]), int(match[2])
-
-
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the options; exit with status 2 if they are wrong."""
-    parser = options.Parser(description="Find the ball in what a server films, and tell it where it is.")
-    options.add_shared(parser)
-    add, conditional = parser.add_argument, options.Conditional
-    add(
-        "--wait",
-        type=options.patience,
-        default=30.0,
-        metavar="SECONDS",
-        help="for a server that is not there yet; 0: try once (30)",
-    )
-    add(
-        "--stay",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="dial again when the server says goodbye, too: there will be another one (no)",
-    )
-    add(
-        "--jitter-buffer",
-        choices=["marker", "stock"],
-        help="release a frame on its last packet, or as aiortc does on the next frame's first (marker)",
-    )
-    add(
-        "--view",
-        type=kinds,
-        default="auto",
-        metavar="auto|window|web|none",
-        help="what to show, several with commas between; auto: a window if there is a display (auto)",
-    )
-    add(
-        "--http",
-        type=options.address,
-        metavar="[HOST:]PORT",
-        help="be watched there: /healthz, /readyz, /metrics, and with --view web its page (nowhere, 127.0.0.1:8080)",
-    )
-    add(
-        "--color",
-        type=hues,
-        metavar="auto|NAME|FROM-TO|RRGGBB",
-        help="of the ball in a real scene: a name, a range of hues in degrees, or a colour; auto: any on black (auto)",
-    )
-    add(
-        "--find",
-        type=finder_name,
-        metavar="MODULE:FUNCTION",
-        help="a finder of your own: a function of a BGR image that returns x, y or None (ours)",
-    )
-    add("--record", type=options.recording_file, metavar="FILE.mp4", help="record what the view shows")
-    args = parser.parse_args(argv)
-    options.settle(
-        parser,
-        args,
-        conditional("jitter_buffer", args.transport == "media", "--transport media", "marker"),
-        conditional("stun", args.transport != "tcp", "--transport media or datachannel"),
-    )
-    if args.find is not None and args.color is not None:
-        parser.error("argument --find: goes without --color")
-    return args
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -24,7 +24,6 @@ import logging
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,43 +32,34 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import VIDEO_TIME_BASE, MediaStreamError
 from av import Packet, VideoFrame
 
-from ball_track import Scene
 from common import http, options
 from common.files import replaces
 from common.http import ListenError
 from common.memory import keep_freed_memory
 from common.pages import add_files
-from common.sessions import End
 from common.stdio import unhurried
 from common.stopping import call_when_stopped
-from common.waiting import start, unless, wait_while
-from film.drawn import Film, FilmError, Footage
+from common.waiting import start, wait_while
+from film.drawn import Film, Footage
 from film.image_encoder import ImageEncoder
 from film.rungs import Rungs, Subscription
-from film.sources import SourceError, SourceFilm, camera_of
+from film.sources import SourceError, SourceFilm
 from film.stepping import rungs
-from film.truth import truth_file
-from film.video_encoder import CODECS, DEFAULT_BITRATE, SharedEncoder
-from protocol.images import DEFAULT_QUALITY, PNG
-from scoring.account import Account
+from film.video_encoder import SharedEncoder
+from programs.server_options import BALL, parse_args
+from programs.session import VIEWER, Session
+from protocol.images import PNG
 from scoring.ledger import Frame, Ledger, Score, total
 from scoring.metrics import ServerMetrics
 from scoring.records import LedgerFile, write_summary
-from scoring.terminal import MODES, Terminal
-from transport.datachannel import ChannelOffer
-from transport.link import Link
+from scoring.terminal import Terminal
 from transport.listener import listen
-from transport.media import MediaOffer
 from transport.signaling import AcceptedSignaling, format_address
-from transport.tcp import TcpOffer
-from transport.whep import Whep, WhepAnswer, WhepSignaling
+from transport.whep import Whep
 
 logger = logging.getLogger(__name__)
 
 BROWSER = Path(__file__).with_name("browser")  # the page that is a client
-VIEWER = "viewer"  # the kind of one who opens no channel
-BALL = "ball"  # the source that is drawn
-DRAIN_TIMEOUT = 0.5  # s at the end for the reports of frames that are still on their way
 MAX_BEHIND = 0.5  # s by which a client's answers may be late before it gets no more; three frames at least
 NARROW_BEHIND = 0.1  # s, for one that is known to have a narrow connection: its queue may not grow
 PROBE_INTERVAL = 0.5  # s; then it gets one key frame in so many
@@ -180,135 +170,6 @@ class BallVideoTrack(MediaStreamTrack):
             self.encoded.leave()
 
 
-class Session:
-    """One client, from its connection to its end; or one viewer, who is shown the film and answers for nothing.
-
-    Args:
-        number: counts the clients, from 1.
-        server: whom it belongs to.
-        signaling: its connection.
-    """
-
-    def __init__(self, number: int, server: "Server", signaling: AcceptedSignaling) -> None:
-        self.number = number
-        self.peer, self.kind = signaling.peer, signaling.kind
-        self.transport, self.codec = server.args.transport, server.codec
-        self.ledger = Ledger(server.film.where, lambda frame: server.on_frame_left(self, frame), server.film.walls)
-        self._server = server
-        self._over = asyncio.Event()  # we have ended it
-        self._why = ""  # for people
-        self._account = Account(
-            f"client {number}",
-            self.ledger,
-            server.film.fps,
-            server.film.clock,
-            self._send,
-            self._end,
-            lambda frame: server.on_scored(self, frame),
-            self._on_settled,
-        )
-        answered = self._account.answered
-        encoders = None if isinstance(signaling, WhepSignaling) else server.encoders
-        self._track = BallVideoTrack(server.film, self.ledger, encoders, answered, self._on_failure, self._on_congested)
-        self._link = self._create_link(signaling, server.args)
-        self.ledger.score.network = self._link.traffic
-
-    def _create_link(self, signaling: AcceptedSignaling, args: argparse.Namespace) -> Link:
-        """Return what brings the track to the client."""
-        lost = self._track.on_picture_lost
-        if isinstance(signaling, WhepSignaling):
-            codecs = (args.codec, *(codec for codec in CODECS if codec != args.codec))
-            return WhepAnswer(signaling, self._account.on_message, args.stun, self._choose_codec, codecs, lost)
-        match args.transport:
-            case "datachannel":
-                return ChannelOffer(signaling, self._account.on_message, args.stun, self._track)
-            case "tcp":
-                return TcpOffer(signaling, self._account.on_message, self._track)
-            case _:
-                return MediaOffer(signaling, self._account.on_message, args.stun, self._track, args.codec, lost)
-
-    def _choose_codec(self, codec: str) -> BallVideoTrack:
-        """Return the track, as video in a codec that the peer takes."""
-        self.transport, self.codec = "media", codec
-        encoders = self._server.video(codec)
-        self._track.encoded = Subscription(encoders) if encoders is not None else None
-        return self._track
-
-    def _send(self, text: str) -> None:
-        self._link.send(text)
-
-    def _on_congested(self) -> None:
-        self._link.on_congested()
-
-    def _on_settled(self, frame: Frame) -> None:
-        """Learn from an answer what the client's connection can take."""
-        place = self._track.encoded
-        if place is not None and frame.answered is not None:
-            place.rule.on_answer(frame.drawn, frame.answered)
-            self._account.narrow = place.rule.rung > 0
-
-    @property
-    def rung(self) -> int:
-        """Return the rung that the client is on; 0, the best, where there are none."""
-        return self._track.encoded.rule.rung if self._track.encoded is not None else 0
-
-    def summary(self) -> dict[str, Any]:
-        """Return its score, and what was done for it, as plain numbers."""
-        summary, place = self.ledger.score.summary(), self._track.encoded
-        summary["network"] |= {"rung": self.rung, "bitrate": place.bitrate if place is not None else None}
-        return summary
-
-    def _end(self, why: str) -> None:
-        self._why = self._why or why
-        self._over.set()
-
-    def _on_failure(self, error: Exception) -> None:
-        """End what cannot go on without frames: this session, or where the film is gone for everybody the program."""
-        if isinstance(error, FilmError):
-            self._server.fail(str(error))
-            return
-        logger.error("client %d: no next frame: %r", self.number, error, exc_info=error)
-        self._end(f"an error of ours: {error!r}")
-
-    async def meet(self) -> bool:
-        """Shake hands; return whether it came about.
-
-        Raises:
-            PeerError: the client does not keep to the protocol.
-        """
-        met = bool(await unless(self._server.stop, self._link.open()))
-        if not self._link.answers:
-            self.kind, self._track.accounted = VIEWER, False
-        if met:
-            self._server.on_joined(self)
-        return met
-
-    async def hold(self) -> str:
-        """Film for the client until one side ends it. Returns why.
-
-        Raises:
-            PeerError: the client signals nonsense.
-        """
-        ended = unless(self._server.stop, unless(self._over, self._link.until_end()))
-        end = await ended or self._why or self._server.failure or End.STOPPED
-        self._track.stop()
-        if not self._over.is_set() and end not in {End.VANISHED, End.FAILED}:
-            await wait_while(lambda: self.ledger.open > 0, self._account.answered, DRAIN_TIMEOUT)
-            self._account.tell()
-        return end
-
-    async def goodbye(self) -> None:
-        """Tell the client that there is no more, and that it need not come back."""
-        await self._link.goodbye()
-
-    async def close(self, end: str) -> None:
-        """Free everything, and close the account for the reason `end`."""
-        self._track.stop()
-        await self._link.close()
-        self._account.close(end)
-        self._server.on_left(self)
-
-
 class Server:
     """All sessions, and what they add up to.
 
@@ -387,6 +248,17 @@ class Server:
         if self.args.transport != "media":
             return Rungs((0,), lambda _: ImageEncoder(self.film, self.args.quality, self.metrics.on_encoded))
         return self.video(self.args.codec)
+
+    def create_track(
+        self,
+        ledger: Ledger,
+        encoders: Rungs | None,
+        answered: asyncio.Event,
+        on_failure: Callable[[Exception], None],
+        on_congested: Callable[[], None],
+    ) -> BallVideoTrack:
+        """Return the film as one client sees it; the arguments are those of BallVideoTrack."""
+        return BallVideoTrack(self.film, ledger, encoders, answered, on_failure, on_congested)
 
     def video(self, codec: str) -> Rungs | None:
         """Return what encodes the film as video, for all who take a codec; None where aiortc does it for each."""
@@ -495,90 +367,6 @@ class Server:
 
 
 # --- The command line ----------------------------------------------------------------------------
-
-
-def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, Scene]:
-    """Return the options and the scene that they describe; exit with status 2 if they are wrong."""
-    parser = options.Parser(description="Film a bouncing ball and keep the score of who finds it.")
-    options.add_shared(parser)
-    add, number, scene = parser.add_argument, options.number, Scene()
-    add("--size", type=options.size, metavar="WxH", help="px (640x480)")
-    add("--fps", type=number("1 to 240 frames a second"), metavar="N", help="frames a second (30)")
-    add("--radius", type=number("px, 3 to half the shorter side"), metavar="PX", help="the ball's, px (20)")
-    add("--speed", type=number("px a second, 0 or more"), metavar="N", help="the ball's, px a second (240)")
-    add("--color", type=options.color, help="the ball's, a name or RRGGBB (white)")
-    add("--seed", type=options.whole_number, metavar="N", help="chooses the ball's path (0)")
-    add(
-        "--source",
-        default=BALL,
-        metavar="ball|CAMERA|FILE",
-        help="what to film: the drawn ball, a camera such as 0 or /dev/video0, or a video file, again and again (ball)",
-    )
-    add(
-        "--truth",
-        type=truth_file,
-        metavar="FILE.csv",
-        help="where the ball is in the file: frame, x, y in px",
-    )
-    add("--codec", choices=CODECS, help="of the video (vp8)")
-    add("--bitrate", type=options.bitrate, metavar="BIT/S", help="of the video, such as 500k (500k)")
-    add(
-        "--encoder",
-        choices=["shared", "aiortc"],
-        help="encode once for all clients, or let aiortc do it for each, at a bit rate of its own (shared)",
-    )
-    add(
-        "--quality",
-        type=options.quality,
-        default=options.UNSET,
-        metavar="1-100|png",
-        help="of the images that datachannel and tcp send: JPEG's, or png, which is lossless (90)",
-    )
-    add("--once", action="store_true", help="end after the first client")
-    add("--print", choices=MODES, default="auto", help="what to print (auto)")
-    add("--summary", type=options.output_file, metavar="FILE.json", help="write the figures to a file at the end")
-    add("--csv", type=options.output_file, metavar="FILE.csv", help="write every frame to a file")
-    add(
-        "--http",
-        type=options.address,
-        metavar="[HOST:]PORT",
-        help="be a page there that is a client, and be watched: /, /whep, /healthz, /readyz, /metrics (nowhere)",
-    )
-    args = parser.parse_args(argv)
-    settle(parser, args)
-    try:
-        width, height = args.size
-        scene = Scene(
-            width, height, fps=args.fps, radius=args.radius, speed=args.speed, color=args.color, seed=args.seed
-        )
-    except ValueError as error:
-        parser.error(f"argument --{error}")
-    return args, scene
-
-
-def settle(parser: options.Parser, args: argparse.Namespace) -> None:
-    """Refuse options that do not go together, and fill in the defaults of those that were not given."""
-    media, drawn, scene = args.transport == "media", args.source == BALL, Scene()
-    asked = drawn or camera_of(args.source) is not None  # a file has a size and a rate of its own
-    shared = media and args.encoder != "aiortc"
-    conditional = options.Conditional
-    if not media and find_spec("cv2") is None:
-        parser.error(f"argument --transport: {args.transport} needs OpenCV, which is not installed here")
-    options.settle(
-        parser,
-        args,
-        conditional("codec", media, "--transport media", "vp8"),
-        conditional("bitrate", shared, "--transport media and --encoder shared", DEFAULT_BITRATE),
-        conditional("encoder", media, "--transport media", "shared"),
-        conditional("quality", not media, "--transport datachannel or tcp", DEFAULT_QUALITY),
-        conditional("stun", args.transport != "tcp", "--transport media or datachannel"),
-        conditional("size", asked, "the drawn ball or a camera as --source", (scene.width, scene.height)),
-        conditional("fps", asked, "the drawn ball or a camera as --source", scene.fps),
-        *(conditional(each, drawn, "the drawn ball", getattr(scene, each)) for each in ("radius", "speed", "color")),
-        conditional("seed", drawn, "the drawn ball", scene.seed),
-        conditional("truth", not asked, "a video file as --source"),
-    )
-    options.refuse_one_file_twice(parser, args, "summary", "csv")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ import pytest
 
 import client
 from common.sessions import End
+from programs import client_options
 from protocol.messages import Message, Quiet, Score, encode, parse
 from support.programs import PATIENCE, read_summary, run, wait_until_gone
 from tools.procfs import ROOT, free_port, process_a_of
@@ -215,7 +216,7 @@ async def test_client_is_quiet_if_nobody_looks_and_counts_over_sessions(
     watched: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     """Scores may be left out, come late or be those of another session: what the server has scored is counted."""
-    finding = client.Client(client.parse_args(["--view", "none"]))
+    finding = client.Client(client_options.parse_args(["--view", "none"]))
     wires = [
         Wire(finding._on_message, [2, 9, 5], End.VANISHED),
         Wire(finding._on_message, [4], End.BYE),
@@ -236,10 +237,10 @@ async def test_client_is_quiet_if_nobody_looks_and_counts_over_sessions(
 
 def test_parse_args_takes_what_one_would_expect():
     """A port alone is this machine's, a colour has a hue, no time to wait is a time, and defaults are there."""
-    args = client.parse_args(["--view", "web", "--http", "8080", "--color", "#ff0000", "--wait", "0"])
+    args = client_options.parse_args(["--view", "web", "--http", "8080", "--color", "#ff0000", "--wait", "0"])
     assert (args.http, args.color, args.wait) == (("127.0.0.1", 8080), (345, 15), 0)
     assert args.jitter_buffer == "marker"
-    assert client.parse_args(["--color", "0000ff"]).color == (225, 255)
+    assert client_options.parse_args(["--color", "0000ff"]).color == (225, 255)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +261,7 @@ def test_parse_args_takes_what_one_would_expect():
 def test_parse_args_names_option_value_and_rule(capsys: pytest.CaptureFixture[str], args: list[str], words: str):
     """Wrong usage is one line on stderr and exit status 2."""
     with pytest.raises(SystemExit) as stopped:
-        client.parse_args(args)
+        client_options.parse_args(args)
     assert stopped.value.code == 2
     complaint = capsys.readouterr().err
     assert words in complaint

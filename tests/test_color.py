@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-import client
 from ball_track import COLORS, Image, Scene, blank, draw
 from bench.clips import Clip, to_i420
 from common.disc import Floats
 from finding.color import HUES, find, find_disc
+from programs import client_options
 from support.programs import read_summary, run
 from support.textures import SURFACES, surface
 from tools.procfs import free_port
@@ -152,14 +152,14 @@ def test_find_sees_no_ball_in_a_sliver(x: int, y: int):
 )
 def test_client_takes_names_and_hues(text: str, expected: tuple[int, int] | None):
     """--color is a name, a range in degrees, or auto."""
-    assert client.parse_args(["--color", text]).color == expected
+    assert client_options.parse_args(["--color", text]).color == expected
 
 
 @pytest.mark.parametrize("text", ["", "plaid", "10", "10-", "-5-20", "0-361", "1.5-3", "٣-٤"])
 def test_client_refuses_other_colors(text: str, capsys: pytest.CaptureFixture[str]):
     """Anything else is wrong usage, told in one line."""
     with pytest.raises(SystemExit) as ending:
-        client.parse_args([f"--color={text}"])
+        client_options.parse_args([f"--color={text}"])
     assert ending.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
 

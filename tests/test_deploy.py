@@ -15,8 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-import client
-import server
+from programs import client_options, server_options
 from tools.manifests import check, load
 
 ROOT = Path(__file__).parent.parent
@@ -145,7 +144,10 @@ def test_server_needs_no_opencv():
     """Without OpenCV the server starts, as its image has none, and says which transports it cannot offer."""
     program = "import sys; sys.modules['cv2'] = None; import server; server.parse_args([])"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
-    program = "import sys, server; server.find_spec = lambda name: None; server.parse_args(['--transport', 'tcp'])"
+    program = (
+        "from programs import server_options as options; options.find_spec = lambda name: None; "
+        "options.parse_args(['--transport', 'tcp'])"
+    )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "argument --transport: tcp needs OpenCV" in done.stderr
@@ -172,7 +174,8 @@ def test_dockerfile_copies_all_that_its_program_imports(name: str, tmp_path: Pat
             if (ROOT / source).is_dir():
                 shutil.copytree(ROOT / source, tmp_path / target)
             else:
-                shutil.copy(ROOT / source, tmp_path)
+                (tmp_path / target).mkdir(exist_ok=True)
+                shutil.copy(ROOT / source, tmp_path / target)
     modules = [path.relative_to(tmp_path) for path in tmp_path.rglob("*.py")]
     names = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in modules]
     program = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
@@ -196,7 +199,7 @@ def test_server_is_started_with_options_that_it_has(where: str):
         "compose": service("server").get("command") or [],
         "k8s": container("server")["args"],
     }[where]
-    args, _ = server.parse_args(own_options("server") + command)
+    args, _ = server_options.parse_args(own_options("server") + command)
     assert (args.signaling_host, args.signaling_port, args.http) == ("0.0.0.0", 1234, ("0.0.0.0", 8080))
 
 
@@ -208,7 +211,7 @@ def test_client_is_started_with_options_that_it_has(where: str, host: str):
         "compose": service("client").get("command") or exec_form("client", "CMD"),
         "k8s": container("client")["args"],
     }[where]
-    args = client.parse_args(own_options("client") + command)
+    args = client_options.parse_args(own_options("client") + command)
     assert (args.signaling_host, args.signaling_port, args.stay) == (host, 1234, True)
     assert (tuple(args.view), args.http) == (("web",), ("0.0.0.0", 8080))
 
@@ -216,7 +219,7 @@ def test_client_is_started_with_options_that_it_has(where: str, host: str):
 @pytest.mark.parametrize("view", ["none", "web", "auto"])
 def test_client_of_the_image_is_watched_with_every_view(view: str):
     """Whatever options follow the image's name, the port that its health check asks is listened at."""
-    args = client.parse_args([*own_options("client"), "--view", view])
+    args = client_options.parse_args([*own_options("client"), "--view", view])
     assert args.http == ("0.0.0.0", 8080)
 
 

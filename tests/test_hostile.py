@@ -15,6 +15,7 @@ from aiortc.contrib.signaling import TcpSocketSignaling
 
 import server
 from film.drawn import Film
+from programs import server_options
 from protocol.messages import Found, encode
 from scoring.ledger import Ledger
 from support.programs import PATIENCE, Program, read_summary, run
@@ -212,7 +213,7 @@ async def test_server_forgets_clients_that_have_left():
     """After many clients that came and went, half of them killed, no task, descriptor or ledger of theirs is left."""
     rounds, each = 20, 10
     port = free_port()
-    args, scene = server.parse_args(
+    args, scene = server_options.parse_args(
         ["--signaling-port", str(port), "--size", "64x64", "--radius", "8", "--print", "every"]
     )
     serving = server.Server(args, Film(scene))
@@ -259,7 +260,7 @@ def test_offer_is_small_enough_for_one_line():
                 written.append(json.dumps({"sdp": descr.sdp}).encode())  # type: ignore[attr-defined]
                 raise ConnectionResetError
 
-        args, scene = server.parse_args([])
+        args, scene = server_options.parse_args([])
         film = Film(scene)
         track = server.BallVideoTrack(film, Ledger(film.where), None, asyncio.Event(), lambda _: None)
         link = media.MediaOffer(Recorder("", 0), lambda _: None, None, track, args.codec, lambda: None)

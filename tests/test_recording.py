@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-import client as client_program
 from ball_track import Scene, draw
+from programs import client_options
 from support.marks import find_cross, find_white
 from support.programs import Program, run, wait_until_gone
 from support.screen import wait_until
@@ -212,7 +212,7 @@ def test_client_refuses_what_it_cannot_record_to(
     monkeypatch.chdir(tmp_path)
     os.mkfifo("fifo.mp4")
     with pytest.raises(SystemExit) as stopped:
-        client_program.parse_args(["--record", name])
+        client_options.parse_args(["--record", name])
     assert stopped.value.code == 2
     complaint = capsys.readouterr().err
     assert complaint.startswith(f"{Path(sys.argv[0]).name}: error: argument --record: {name!r}: ")

@@ -27,6 +27,8 @@ from film import video_encoder
 from film.drawn import Film
 from film.rungs import Rungs
 from film.video_encoder import SharedEncoder
+from programs import server_options
+from programs import session as session_module
 from protocol.matching import stamp
 from protocol.messages import Found, Message, Missed, Quiet, Score, encode, parse
 from scoring.account import Allowance
@@ -119,7 +121,7 @@ class Wire:
         return End.BYE
 
 
-def create_session(monkeypatch: pytest.MonkeyPatch, clock: Callable[[], float]) -> tuple[server.Session, Wire]:
+def create_session(monkeypatch: pytest.MonkeyPatch, clock: Callable[[], float]) -> tuple[session_module.Session, Wire]:
     """Return a session of a server that uses this clock, and what it has for a link."""
     wires: list[Wire] = []
 
@@ -127,16 +129,16 @@ def create_session(monkeypatch: pytest.MonkeyPatch, clock: Callable[[], float]) 
         wires.append(Wire(*args))
         return wires[-1]
 
-    monkeypatch.setattr(server, "MediaOffer", wire_up)
-    args, scene = server.parse_args(["--encoder", "aiortc", "--print", "second"])
+    monkeypatch.setattr(session_module, "MediaOffer", wire_up)
+    args, scene = server_options.parse_args(["--encoder", "aiortc", "--print", "second"])
     everyone = server.Server(args, Film(scene, clock))
-    session = server.Session(1, everyone, SimpleNamespace(peer="here", kind="client"))  # type: ignore[arg-type]
+    session = session_module.Session(1, everyone, SimpleNamespace(peer="here", kind="client"))  # type: ignore[arg-type]
     return session, wires[0]
 
 
 async def test_session_ends_as_soon_as_the_last_report_is_there(monkeypatch: pytest.MonkeyPatch):
     """At the end it waits for the frames that are on their way, and not a moment longer."""
-    monkeypatch.setattr(server, "DRAIN_TIMEOUT", 10 * PATIENCE)
+    monkeypatch.setattr(session_module, "DRAIN_TIMEOUT", 10 * PATIENCE)
     session, wire = create_session(monkeypatch, clock=lambda: 1.0)
     for k in range(10):
         session.ledger.sent(Frame(k, stamp(k, 30), k / 30, Point(1, 2)))
@@ -343,7 +345,7 @@ def test_server_says_which_port_it_cannot_have():
 async def serving_one(*options: str) -> AsyncIterator[tuple[server.Server, "asyncio.Task[int]", MediaAnswer]]:
     """Give a server that runs in this process, and a client's link to it, open."""
     port = free_port()
-    args, scene = server.parse_args(
+    args, scene = server_options.parse_args(
         ["--signaling-port", str(port), "--size", "64x64", "--radius", "8", "--print", "every", *options]
     )
     serving = server.Server(args, Film(scene))
@@ -447,7 +449,7 @@ async def test_server_remembers_the_last_clients_and_counts_all(
     """However many come and go, a bounded number of them is kept; totals are exact, and what is left out is told."""
     monkeypatch.setattr(server, "MAX_CLIENTS_TOLD", 3)
     path = tmp_path / "s.json"
-    args, scene = server.parse_args(["--signaling-port", str(free_port()), "--summary", str(path)])
+    args, scene = server_options.parse_args(["--signaling-port", str(free_port()), "--summary", str(path)])
     serving = server.Server(args, Film(scene))
     for number in range(10):
         ledger = Ledger(serving.film.where)
@@ -504,7 +506,7 @@ async def test_server_remembers_the_last_clients_and_counts_all(
 def test_parse_args_names_option_value_and_rule(capsys: pytest.CaptureFixture[str], args: list[str], words: str):
     """Wrong usage is one line on stderr and exit status 2."""
     with pytest.raises(SystemExit) as stopped:
-        server.parse_args(args)
+        server_options.parse_args(args)
     assert stopped.value.code == 2
     complaint = capsys.readouterr().err
     assert words in complaint
@@ -513,12 +515,14 @@ def test_parse_args_names_option_value_and_rule(capsys: pytest.CaptureFixture[st
 
 def test_parse_args_makes_the_scene():
     """The options describe the scene."""
-    args, scene = server.parse_args(["--size", "1280x720", "--fps", "60", "--color", "ff8000", "--bitrate", "2M"])
+    args, scene = server_options.parse_args(
+        ["--size", "1280x720", "--fps", "60", "--color", "ff8000", "--bitrate", "2M"]
+    )
     assert scene == Scene(width=1280, height=720, fps=60, color=(0, 128, 255))
     assert args.bitrate == 2_000_000
     assert (args.codec, args.encoder) == ("vp8", "shared")
-    assert server.parse_args(["--color", "#ff8000"])[1].color == (0, 128, 255)
-    assert server.parse_args([])[1] == Scene()
+    assert server_options.parse_args(["--color", "#ff8000"])[1].color == (0, 128, 255)
+    assert server_options.parse_args([])[1] == Scene()
 
 
 def test_server_without_the_port_begins_no_file(tmp_path: Path):

@@ -14,12 +14,12 @@ import av
 import numpy as np
 import pytest
 
-import server
 from ball_track import Point, Scene, draw, find
 from film import sources
 from film.drawn import Shot
 from film.sources import SourceError, SourceFilm
 from film.truth import read_truth
+from programs import server_options
 from protocol.matching import MODULUS, Matcher
 from support.programs import read_summary, run
 from tools.procfs import free_port
@@ -353,6 +353,6 @@ def test_parse_args_wants_a_file_for_a_truth(tmp_path: Path, capsys: pytest.Capt
     if "--truth" not in args:
         args = [*args, "--truth", str(write_truth(tmp_path / "t.csv"))]
     with pytest.raises(SystemExit) as ending:
-        server.parse_args(args)
+        server_options.parse_args(args)
     assert ending.value.code == 2
     assert re.fullmatch(r".*: error: argument --truth: .*\n", capsys.readouterr().err)

@@ -10,7 +10,7 @@ from common.sessions import End, PeerError, SessionError, SlowPeerError
 from common.waiting import unless
 from transport import aiortc_internals as internals
 from transport.datachannel import ChannelAnswer
-from transport.link import Link, OnFrame, OnMessage, OnSkipped
+from transport.link import HANDSHAKE_TIMEOUT, Link, OnFrame, OnMessage, OnSkipped
 from transport.media import MediaAnswer
 from transport.signaling import close_signaling
 from transport.tcp import TcpAnswer
@@ -95,7 +95,8 @@ async def keep_dialling(
             return
         began, met, end, goodbye = loop.time(), False, "", True
         try:
-            met, end = await attend(signaling, max(MIN_PATIENCE, deadline - began))
+            patience = max(MIN_PATIENCE, deadline - began) if wait else HANDSHAKE_TIMEOUT
+            met, end = await attend(signaling, patience)
             goodbye = end in {End.BYE, End.STOPPED}
         except SlowPeerError as error:
             end, goodbye = str(error), stop.is_set()

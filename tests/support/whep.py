@@ -11,6 +11,7 @@ from aiortc import RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 
 import server
 from film.drawn import Film
+from programs.server_options import parse_args
 from support.programs import PATIENCE
 from tools.procfs import ROOT, free_port
 
@@ -22,7 +23,7 @@ async def serve(*options: object) -> AsyncIterator[tuple[server.Server, str]]:
     """Run a server for the length of a block; give it and the address of its page."""
     port = free_port()
     where = ("--signaling-port", free_port(), "--http", f"127.0.0.1:{port}", "--print", "second")
-    args, scene = server.parse_args([str(option) for option in (*where, "--size", "64x64", "--radius", "8", *options)])
+    args, scene = parse_args([str(option) for option in (*where, "--size", "64x64", "--radius", "8", *options)])
     serving = server.Server(args, Film(scene))
     running = asyncio.create_task(serving.run())
     try:

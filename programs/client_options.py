@@ -1,0 +1,97 @@
+"""The client's command line."""
+
+import argparse
+import colorsys
+import re
+from collections.abc import Sequence
+
+from common import options
+from finding import color
+from finding.own import finder_name
+from views.views import kinds
+
+HUE_SPREAD = 15  # degrees to either side of a colour that was given
+MIN_SATURATION, MIN_VALUE = 0.35, 40  # of 1, of 255; of such a colour
+
+
+def hues(text: str) -> tuple[float, float] | None:
+    """Return a range of hues in degrees from a colour's name, FROM-TO or RRGGBB; None for auto.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none of these.
+    """
+    if text == "auto":
+        return None
+    if text in color.HUES:
+        return color.HUES[text]
+    if re.fullmatch(r"#?[0-9a-fA-F]{6}", text):
+        hue, saturation, value = colorsys.rgb_to_hsv(*bytes.fromhex(text.removeprefix("#")))
+        if saturation < MIN_SATURATION or value < MIN_VALUE:
+            raise argparse.ArgumentTypeError(f"{text!r}: has no hue to be told by; auto finds a ball on black")
+        return (round(hue * 360) - HUE_SPREAD) % 360, (round(hue * 360) + HUE_SPREAD) % 360
+    match = re.fullmatch(r"(\d{1,3})-(\d{1,3})", text, re.ASCII)
+    if match is None or int(match[1]) > 360 or int(match[2]) > 360:
+        names = ", ".join(color.HUES)
+        raise argparse.ArgumentTypeError(f"{text!r}: must be auto, {names}, or hues FROM-TO in degrees such as 340-20")
+    return int(match[1]), int(match[2])
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the options; exit with status 2 if they are wrong."""
+    parser = options.Parser(description="Find the ball in what a server films, and tell it where it is.")
+    options.add_shared(parser)
+    add, conditional = parser.add_argument, options.Conditional
+    add(
+        "--wait",
+        type=options.patience,
+        default=30.0,
+        metavar="SECONDS",
+        help="for a server that is not there yet; 0: try once (30)",
+    )
+    add(
+        "--stay",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="dial again when the server says goodbye, too: there will be another one (no)",
+    )
+    add(
+        "--jitter-buffer",
+        choices=["marker", "stock"],
+        help="release a frame on its last packet, or as aiortc does on the next frame's first (marker)",
+    )
+    add(
+        "--view",
+        type=kinds,
+        default="auto",
+        metavar="auto|window|web|none",
+        help="what to show, several with commas between; auto: a window if there is a display (auto)",
+    )
+    add(
+        "--http",
+        type=options.address,
+        metavar="[HOST:]PORT",
+        help="be watched there: /healthz, /readyz, /metrics, and with --view web its page (nowhere, 127.0.0.1:8080)",
+    )
+    add(
+        "--color",
+        type=hues,
+        metavar="auto|NAME|FROM-TO|RRGGBB",
+        help="of the ball in a real scene: a name, a range of hues in degrees, or a colour; auto: any on black (auto)",
+    )
+    add(
+        "--find",
+        type=finder_name,
+        metavar="MODULE:FUNCTION",
+        help="a finder of your own: a function of a BGR image that returns x, y or None (ours)",
+    )
+    add("--record", type=options.recording_file, metavar="FILE.mp4", help="record what the view shows")
+    args = parser.parse_args(argv)
+    options.settle(
+        parser,
+        args,
+        conditional("jitter_buffer", args.transport == "media", "--transport media", "marker"),
+        conditional("stun", args.transport != "tcp", "--transport media or datachannel"),
+    )
+    if args.find is not None and args.color is not None:
+        parser.error("argument --find: goes without --color")
+    return args

@@ -1,0 +1,99 @@
+"""The server's command line."""
+
+import argparse
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from ball_track import Scene
+from common import options
+from film.sources import camera_of
+from film.truth import truth_file
+from film.video_encoder import CODECS, DEFAULT_BITRATE
+from protocol.images import DEFAULT_QUALITY
+from scoring.terminal import MODES
+
+BALL = "ball"  # the source that is drawn
+
+
+def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, Scene]:
+    """Return the options and the scene that they describe; exit with status 2 if they are wrong."""
+    parser = options.Parser(description="Film a bouncing ball and keep the score of who finds it.")
+    options.add_shared(parser)
+    add, number, scene = parser.add_argument, options.number, Scene()
+    add("--size", type=options.size, metavar="WxH", help="px (640x480)")
+    add("--fps", type=number("1 to 240 frames a second"), metavar="N", help="frames a second (30)")
+    add("--radius", type=number("px, 3 to half the shorter side"), metavar="PX", help="the ball's, px (20)")
+    add("--speed", type=number("px a second, 0 or more"), metavar="N", help="the ball's, px a second (240)")
+    add("--color", type=options.color, help="the ball's, a name or RRGGBB (white)")
+    add("--seed", type=options.whole_number, metavar="N", help="chooses the ball's path (0)")
+    add(
+        "--source",
+        default=BALL,
+        metavar="ball|CAMERA|FILE",
+        help="what to film: the drawn ball, a camera such as 0 or /dev/video0, or a video file, again and again (ball)",
+    )
+    add(
+        "--truth",
+        type=truth_file,
+        metavar="FILE.csv",
+        help="where the ball is in the file: frame, x, y in px",
+    )
+    add("--codec", choices=CODECS, help="of the video (vp8)")
+    add("--bitrate", type=options.bitrate, metavar="BIT/S", help="of the video, such as 500k (500k)")
+    add(
+        "--encoder",
+        choices=["shared", "aiortc"],
+        help="encode once for all clients, or let aiortc do it for each, at a bit rate of its own (shared)",
+    )
+    add(
+        "--quality",
+        type=options.quality,
+        default=options.UNSET,
+        metavar="1-100|png",
+        help="of the images that datachannel and tcp send: JPEG's, or png, which is lossless (90)",
+    )
+    add("--once", action="store_true", help="end after the first client")
+    add("--print", choices=MODES, default="auto", help="what to print (auto)")
+    add("--summary", type=options.output_file, metavar="FILE.json", help="write the figures to a file at the end")
+    add("--csv", type=options.output_file, metavar="FILE.csv", help="write every frame to a file")
+    add(
+        "--http",
+        type=options.address,
+        metavar="[HOST:]PORT",
+        help="be a page there that is a client, and be watched: /, /whep, /healthz, /readyz, /metrics (nowhere)",
+    )
+    args = parser.parse_args(argv)
+    settle(parser, args)
+    try:
+        width, height = args.size
+        scene = Scene(
+            width, height, fps=args.fps, radius=args.radius, speed=args.speed, color=args.color, seed=args.seed
+        )
+    except ValueError as error:
+        parser.error(f"argument --{error}")
+    return args, scene
+
+
+def settle(parser: options.Parser, args: argparse.Namespace) -> None:
+    """Refuse options that do not go together, and fill in the defaults of those that were not given."""
+    media, drawn, scene = args.transport == "media", args.source == BALL, Scene()
+    asked = drawn or camera_of(args.source) is not None  # a file has a size and a rate of its own
+    shared = media and args.encoder != "aiortc"
+    conditional = options.Conditional
+    if not media and find_spec("cv2") is None:
+        parser.error(f"argument --transport: {args.transport} needs OpenCV, which is not installed here")
+    options.settle(
+        parser,
+        args,
+        conditional("codec", media, "--transport media", "vp8"),
+        conditional("bitrate", shared, "--transport media and --encoder shared", DEFAULT_BITRATE),
+        conditional("encoder", media, "--transport media", "shared"),
+        conditional("quality", not media, "--transport datachannel or tcp", DEFAULT_QUALITY),
+        conditional("stun", args.transport != "tcp", "--transport media or datachannel"),
+        conditional("size", asked, "the drawn ball or a camera as --source", (scene.width, scene.height)),
+        conditional("fps", asked, "the drawn ball or a camera as --source", scene.fps),
+        *(conditional(each, drawn, "the drawn ball", getattr(scene, each)) for each in ("radius", "speed", "color")),
+        conditional("seed", drawn, "the drawn ball", scene.seed),
+        conditional("truth", not asked, "a video file as --source"),
+    )
+    options.refuse_one_file_twice(parser, args, "summary", "csv")

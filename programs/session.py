@@ -1,0 +1,157 @@
+"""One client of the server, from its connection to its end."""
+
+import argparse
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from common.sessions import End
+from common.waiting import unless, wait_while
+from film.drawn import FilmError
+from film.rungs import Subscription
+from film.video_encoder import CODECS
+from scoring.account import Account
+from scoring.ledger import Frame, Ledger
+from transport.datachannel import ChannelOffer
+from transport.link import Link
+from transport.media import MediaOffer
+from transport.signaling import AcceptedSignaling
+from transport.tcp import TcpOffer
+from transport.whep import WhepAnswer, WhepSignaling
+
+if TYPE_CHECKING:  # server.py runs as __main__, and is not to be imported a second time
+    from server import BallVideoTrack, Server
+
+logger = logging.getLogger(__name__)
+
+VIEWER = "viewer"  # the kind of one who opens no channel
+DRAIN_TIMEOUT = 0.5  # s at the end for the reports of frames that are still on their way
+
+
+class Session:
+    """One client, from its connection to its end; or one viewer, who is shown the film and answers for nothing.
+
+    Args:
+        number: counts the clients, from 1.
+        server: whom it belongs to.
+        signaling: its connection.
+    """
+
+    def __init__(self, number: int, server: "Server", signaling: AcceptedSignaling) -> None:
+        self.number = number
+        self.peer, self.kind = signaling.peer, signaling.kind
+        self.transport, self.codec = server.args.transport, server.codec
+        self.ledger = Ledger(server.film.where, lambda frame: server.on_frame_left(self, frame), server.film.walls)
+        self._server = server
+        self._over = asyncio.Event()  # we have ended it
+        self._why = ""  # for people
+        self._account = Account(
+            f"client {number}",
+            self.ledger,
+            server.film.fps,
+            server.film.clock,
+            self._send,
+            self._end,
+            lambda frame: server.on_scored(self, frame),
+            self._on_settled,
+        )
+        answered = self._account.answered
+        encoders = None if isinstance(signaling, WhepSignaling) else server.encoders
+        self._track = server.create_track(self.ledger, encoders, answered, self._on_failure, self._on_congested)
+        self._link = self._create_link(signaling, server.args)
+        self.ledger.score.network = self._link.traffic
+
+    def _create_link(self, signaling: AcceptedSignaling, args: argparse.Namespace) -> Link:
+        """Return what brings the track to the client."""
+        lost = self._track.on_picture_lost
+        if isinstance(signaling, WhepSignaling):
+            codecs = (args.codec, *(codec for codec in CODECS if codec != args.codec))
+            return WhepAnswer(signaling, self._account.on_message, args.stun, self._choose_codec, codecs, lost)
+        match args.transport:
+            case "datachannel":
+                return ChannelOffer(signaling, self._account.on_message, args.stun, self._track)
+            case "tcp":
+                return TcpOffer(signaling, self._account.on_message, self._track)
+            case _:
+                return MediaOffer(signaling, self._account.on_message, args.stun, self._track, args.codec, lost)
+
+    def _choose_codec(self, codec: str) -> "BallVideoTrack":
+        """Return the track, as video in a codec that the peer takes."""
+        self.transport, self.codec = "media", codec
+        encoders = self._server.video(codec)
+        self._track.encoded = Subscription(encoders) if encoders is not None else None
+        return self._track
+
+    def _send(self, text: str) -> None:
+        self._link.send(text)
+
+    def _on_congested(self) -> None:
+        self._link.on_congested()
+
+    def _on_settled(self, frame: Frame) -> None:
+        """Learn from an answer what the client's connection can take."""
+        place = self._track.encoded
+        if place is not None and frame.answered is not None:
+            place.rule.on_answer(frame.drawn, frame.answered)
+            self._account.narrow = place.rule.rung > 0
+
+    @property
+    def rung(self) -> int:
+        """Return the rung that the client is on; 0, the best, where there are none."""
+        return self._track.encoded.rule.rung if self._track.encoded is not None else 0
+
+    def summary(self) -> dict[str, Any]:
+        """Return its score, and what was done for it, as plain numbers."""
+        summary, place = self.ledger.score.summary(), self._track.encoded
+        summary["network"] |= {"rung": self.rung, "bitrate": place.bitrate if place is not None else None}
+        return summary
+
+    def _end(self, why: str) -> None:
+        self._why = self._why or why
+        self._over.set()
+
+    def _on_failure(self, error: Exception) -> None:
+        """End what cannot go on without frames: this session, or where the film is gone for everybody the program."""
+        if isinstance(error, FilmError):
+            self._server.fail(str(error))
+            return
+        logger.error("client %d: no next frame: %r", self.number, error, exc_info=error)
+        self._end(f"an error of ours: {error!r}")
+
+    async def meet(self) -> bool:
+        """Shake hands; return whether it came about.
+
+        Raises:
+            PeerError: the client does not keep to the protocol.
+        """
+        met = bool(await unless(self._server.stop, self._link.open()))
+        if not self._link.answers:
+            self.kind, self._track.accounted = VIEWER, False
+        if met:
+            self._server.on_joined(self)
+        return met
+
+    async def hold(self) -> str:
+        """Film for the client until one side ends it. Returns why.
+
+        Raises:
+            PeerError: the client signals nonsense.
+        """
+        ended = unless(self._server.stop, unless(self._over, self._link.until_end()))
+        end = await ended or self._why or self._server.failure or End.STOPPED
+        self._track.stop()
+        if not self._over.is_set() and end not in {End.VANISHED, End.FAILED}:
+            await wait_while(lambda: self.ledger.open > 0, self._account.answered, DRAIN_TIMEOUT)
+            self._account.tell()
+        return end
+
+    async def goodbye(self) -> None:
+        """Tell the client that there is no more, and that it need not come back."""
+        await self._link.goodbye()
+
+    async def close(self, end: str) -> None:
+        """Free everything, and close the account for the reason `end`."""
+        self._track.stop()
+        await self._link.close()
+        self._account.close(end)
+        self._server.on_left(self)
