@@ -146,7 +146,18 @@ def install(*arguments: str) -> None:
     Raises:
         SetupError: pip failed.
     """
-    done = run([str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--only-binary=:all:", *arguments])
+    done = run(
+        [
+            str(PYTHON),
+            "-m",
+            "pip",
+            "install",
+            "--disable-pip-version-check",
+            "--no-user",
+            "--only-binary=:all:",
+            *arguments,
+        ]
+    )
     if done.returncode:
         raise SetupError(explain(done.stdout))
 
