@@ -40,10 +40,10 @@ from common.pages import add_files
 from common.stdio import unhurried
 from common.stopping import call_when_stopped
 from common.waiting import start, wait_while
-from film.drawn import Film, Footage
+from film.drawn import Film, Footage, SourceError
 from film.image_encoder import ImageEncoder
 from film.rungs import Rungs, Subscription
-from film.sources import SourceError, SourceFilm
+from film.sources import SourceFilm
 from film.stepping import rungs
 from film.video_encoder import SharedEncoder
 from programs.server_options import BALL, parse_args

@@ -35,6 +35,10 @@ class FilmError(Exception):
     """The film cannot go on, for anybody."""
 
 
+class SourceError(FilmError):
+    """The source gives no picture."""
+
+
 class Footage(Protocol):
     """What a server films: drawn (Film) or from a source (sources.SourceFilm)."""
 

@@ -1,54 +1,42 @@
-"""Real pictures: a camera or a video file as a film.
-
-A camera is read through aiortc's MediaPlayer. A file is not: told to loop it, MediaPlayer (aiortc 1.16, av 18)
-ends with it all the same; it paces by the wall clock, and does not tell a broken file from one that has ended.
+"""Real pictures: a camera, a video file or a stream as a film.
 
 What a source can do in the middle, and what comes of it:
 
     a file ends                 it begins again
-    it breaks, or is gone       one line in the log; it is opened again, every second until it is back
+    it breaks, or is gone       one line in the log; it is opened again, after growing pauses, until it is back
+    it says nothing at all      the same, after 10 s
+    parts of it are damaged     one line in the log; what can be decoded is shown
+    its time stamps jump        one line in the log; the next frame comes as if they had not
     its pictures change size    one line in the log; they are scaled to the size that the film began with
 
 Only a source that gives no picture at the start is an error. Where the ball truly is, is known of a file with a
-truth beside it: a CSV of frame, x, y. Frames count from 0; x and y are px, and empty where no ball is to be seen.
+truth beside it (see truth.py). How a source is read is in decoding.py, what its frames show in rendering.py.
 """
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import math
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Self, TypeVar
-
-import av
-import numpy as np
-from aiortc.contrib.media import MediaPlayer
-from aiortc.mediastreams import MediaStreamError
-from av import VideoFrame
+from typing import Self
 
 from ball_track import Image, Point, Walls
-from film.drawn import FilmError, Shot
+from film.decoding import Picture, Reader, Source
+from film.drawn import Shot, SourceError
+from film.rendering import Renderer
 from protocol.matching import CLOCK_RATE, OFFSET, OFFSETS
 
 logger = logging.getLogger(__name__)
 
 START_TIMEOUT = 10.0  # s for the first picture
-RETRY_INTERVAL = 1.0  # s between two attempts to open again what has gone
+RETRY_INTERVAL, MAX_RETRY_INTERVAL = 1.0, 30.0  # s between two attempts to open again what has gone
 MAX_LATE = 0.5  # s; a file that is further behind, as after a machine's sleep, does not hurry to catch up
-MIN_SIDE, MAX_SIDE = 64, 4096  # px, as of a drawn scene
-MAX_FPS = 240.0  # frames / s, likewise
-
-T = TypeVar("T")
-
-
-class SourceError(FilmError):
-    """The source gives no picture."""
+MAX_GAP = 10.0  # s between two frames of a file; more is a fault in its time stamps. Source: ffplay.c, ffmpeg.c
+CLOSING = 0.5  # s that a reader may take to end
+MOST_TOLD = 20  # faults of a source, of which one line each is told
 
 
 class SourceFilm:
@@ -79,11 +67,14 @@ class SourceFilm:
         self._source = source
         self._wanted_size = size
         self._truth = truth or {}
-        self._start = self._due = clock()  # s; when the film began, and when a file's next frame is due
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="source")
+        self._start = clock()  # s, when the film began
+        self._due = self._start  # s, when the next frame is
         self._shot: Shot | None = None  # the newest
         self._n: int | None = None  # its number in the file
-        self._scaled: tuple[int, int] | None = None  # px; the other size that was told last
+        self._span: float | None = None  # s from it to the next one, None while that is not known
+        self._renderer = Renderer(self._say)
+        self._reader: Reader | None = None  # the newest
+        self._told: set[str] = set()  # what was said of the source, and is not said again
         self._arrived = asyncio.Event()  # the frame after the newest one has come
         self._filming: asyncio.Task[None] | None = None
 
@@ -93,12 +84,16 @@ class SourceFilm:
         Raises:
             SourceError: there is none.
         """
-        self._filming = asyncio.create_task(self._film())
+        self._filming = filming = asyncio.create_task(self._film())
         arrived = asyncio.create_task(self._arrived.wait())
-        await asyncio.wait((self._filming, arrived), timeout=START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
-        arrived.cancel()
+        try:
+            await asyncio.wait((filming, arrived), timeout=START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+        except BaseException:
+            await self.close()
+            raise
+        finally:
+            arrived.cancel()
         if self._shot is None:
-            filming = self._filming
             await self.close()
             if not filming.cancelled():
                 filming.result()
@@ -113,7 +108,7 @@ class SourceFilm:
         if self._filming is not None:
             self._filming.cancel()
             await asyncio.wait([self._filming])
-        self._thread.shutdown()
+            await self._reader_ended()
 
     async def next(self, after: int) -> Shot:
         """Wait for a frame after number `after`, and return the newest; for -1 the next one that comes."""
@@ -139,7 +134,8 @@ class SourceFilm:
         """Return the ball's true centre at a time (s), in px, on the line between two frames; None if unknown."""
         if self._shot is None or self._n is None:
             return None
-        n = self._n + (now - self._shot.drawn) * self.fps
+        passed, span = now - self._shot.drawn, self._span or 1 / self.fps
+        n = self._n + (passed / span if passed <= span else 1 + (passed - span) * self.fps)
         before, after = self._truth.get(math.floor(n)), self._truth.get(math.ceil(n))
         if before is None or after is None:
             return None
@@ -153,114 +149,95 @@ class SourceFilm:
         Raises:
             SourceError: it gave no picture at all.
         """
-        device = camera_of(self._source)
+        pause = 0.0
         while True:
-            newest = self._shot
-            fault = await (self._film_file() if device is None else self._film_camera(device))
+            newest, fault = self._shot, await self._film_once()
             if self._shot is None:
                 raise SourceError(fault or "no picture in it")
+            if self._shot is not newest:
+                pause = 0.0 if fault is None else RETRY_INTERVAL
+            else:
+                pause = min(max(2 * pause, RETRY_INTERVAL), MAX_RETRY_INTERVAL)
+                fault = fault or "no picture in it"
             if fault is not None:
                 logger.warning("source %s: %s; opening it again", self._source, fault)
-            if fault is not None or self._shot is newest:
-                await asyncio.sleep(RETRY_INTERVAL)
+            await asyncio.sleep(pause)
+            while not await self._reader_ended():  # never more than one that hangs
+                pass
 
-    async def _film_camera(self, device: str) -> str:
-        """Show what a camera sees for as long as it does; return why it ended."""
+    async def _film_once(self) -> str | None:
+        """Show a source from its beginning to its end; return what is wrong with it, if anything is."""
+        device = camera_of(self._source)
         width, height = self._wanted_size
         options = {"video_size": f"{width}x{height}", "framerate": f"{self.fps:g}"}
+        source = Source(locate(self._source)) if device is None else Source(device, "v4l2", options)
+        self._reader = reader = Reader(source, self._renderer, self.fps)
+        reader.start()
         try:
-            player = await self._in_thread(partial(MediaPlayer, device, format="v4l2", options=options))
-        except (av.FFmpegError, ValueError) as error:
-            return describe(error)
-        track = player.video
-        assert track is not None  # v4l2 gives nothing else
-        try:
-            while True:
-                frame = await track.recv()
-                assert isinstance(frame, VideoFrame)
-                self._show(None, await self._in_thread(partial(self._image_of, frame)))
+            picture = await reader.next()
+            while picture is not None:
+                self.fps, self.width, self.height = reader.fps, self._renderer.width, self._renderer.height
+                if not reader.live:
+                    await self._wait_until_due()
+                self._show(picture.number, picture.image)
+                following = await reader.next()
+                if not reader.live:
+                    self._span = self._step(picture, following)
+                    self._due += self._span
+                if reader.damaged:
+                    self._say("it is damaged; what can be decoded is shown")
+                picture = following
         except SourceError as error:
             return str(error)
-        except MediaStreamError:
-            return "the camera is gone"
         finally:
-            track.stop()
-
-    async def _film_file(self) -> str | None:
-        """Show a file once, at its own pace; return what is wrong with it, if anything is."""
-        try:
-            container = await self._in_thread(partial(av.open, locate(self._source)))
-        except (av.FFmpegError, ValueError) as error:
-            return describe(error)
-        try:
-            if not container.streams.video:
-                return "no video in it"
-            stream = container.streams.video[0]
-            self.fps = min(max(float(stream.average_rate or self.fps), 1.0), MAX_FPS)
-            frames = container.decode(stream)
-            zero: float | None = None  # s, when the file's time 0 is due
-            for n in itertools.count():
-                read = await self._in_thread(partial(self._read_frame, frames))
-                if read is None:
-                    return None
-                time_in_file, image = read
-                elapsed = n / self.fps if time_in_file is None else time_in_file
-                if zero is None or self.clock() - zero - elapsed > MAX_LATE:
-                    zero = max(self._due, self.clock() - MAX_LATE) - elapsed
-                # a timer may be early by its resolution
-                while (now := self.clock()) < zero + elapsed:  # noqa: ASYNC110  # it waits for a time, no event
-                    await asyncio.sleep(zero + elapsed - now)
-                self._due = zero + elapsed + 1 / self.fps
-                self._show(n, image)
-        except SourceError as error:
-            return str(error)
-        except (av.FFmpegError, ValueError) as error:
-            return describe(error)
-        finally:
-            self._thread.submit(container.close)  # behind whatever the thread still does with it
+            reader.stop()
         return None
 
-    def _read_frame(self, frames: Iterator[VideoFrame]) -> tuple[float | None, Image] | None:
-        """Return the next frame's time in the file (s), if it has one, and its image; None at the end."""
-        frame = next(frames, None)
-        return None if frame is None else (frame.time, self._image_of(frame))
+    async def _reader_ended(self) -> bool:
+        """Wait a little for the newest reader to end; return whether it has."""
+        if self._reader is None:
+            return True
+        until = self.clock() + CLOSING
+        while self._reader.is_alive() and self.clock() < until:  # noqa: ASYNC110  # a thread's end is no event
+            await asyncio.sleep(0.01)
+        return not self._reader.is_alive()
 
-    def _image_of(self, frame: VideoFrame) -> Image:
-        """Return a frame as an image of the film's size, (H * 3 / 2, W) uint8 I420.
+    async def _wait_until_due(self) -> None:
+        """Wait for the time of the next frame of a file; one that is far behind does not hurry."""
+        self._due = max(self._due, self.clock() - MAX_LATE)
+        while (now := self.clock()) < self._due:  # noqa: ASYNC110  # a timer may be early by its resolution
+            await asyncio.sleep(self._due - now)
 
-        Raises:
-            SourceError: the first one has no size for a film.
-        """
-        size = frame.width // 2 * 2, frame.height // 2 * 2  # an odd row or column is cut off
-        if not self.width:
-            if not all(MIN_SIDE <= side <= MAX_SIDE for side in size):
-                raise SourceError(f"pictures of {frame.width}x{frame.height}: must be {MIN_SIDE} to {MAX_SIDE} px")
-            self.width, self.height = size
-        if size != (self.width, self.height):
-            if size != self._scaled:
-                self._scaled = size
-                logger.warning(
-                    "source %s: pictures of %dx%d now; scaled to %dx%d", self._source, *size, self.width, self.height
-                )
-            frame = frame.reformat(width=self.width, height=self.height)
-        elif (frame.width, frame.height) != size:
-            frame = VideoFrame.from_ndarray(frame.to_ndarray(format="gbrp")[: size[1], : size[0]], format="gbrp")
-        return frame.to_ndarray(format="yuv420p").astype(np.uint8, copy=False)
+    def _step(self, picture: Picture, following: Picture | None) -> float:
+        """Return the time (s) from one picture of a file to the next, by their time stamps where these can be true."""
+        usual = 1 / self.fps
+        most = max(MAX_GAP, 2 * usual)
+        if following is None:
+            return picture.duration if picture.duration is not None and 0 < picture.duration <= most else usual
+        if picture.time is None or following.time is None:
+            return usual
+        step = following.time - picture.time
+        if abs(step) > most:
+            self._say(f"its time stamps jump by {step:g} s")
+        return step if 0 < step <= most else usual
+
+    def _say(self, text: str) -> None:
+        """Tell something of the source in the log, once: a damaged file has the same faults again in every round."""
+        if text not in self._told and len(self._told) < MOST_TOLD:
+            self._told.add(text)
+            logger.warning("source %s: %s", self._source, text)
 
     def _show(self, n: int | None, image: Image) -> None:
-        """Make a picture the newest frame of the film; `n` is its number in the file, None of a camera."""
+        """Make a picture the newest frame of the film; `n` is its number in the file, None where that is unknown."""
         now, newest = self.clock(), self._shot
         k = newest.k + 1 if newest is not None else 0
         pts = round((now - self._start) * CLOCK_RATE) + OFFSET * OFFSETS[k % len(OFFSETS)]
         if newest is not None:
             pts = max(pts, newest.pts + OFFSET)  # two that came at once
         truth = self._truth.get(n) if n is not None else None
-        self._shot, self._n = Shot(k, pts, now, truth, image), n
+        self._shot, self._n, self._span = Shot(k, pts, now, truth, image), n, None
         arrived, self._arrived = self._arrived, asyncio.Event()
         arrived.set()
-
-    async def _in_thread(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
 
 
 def camera_of(source: str) -> str | None:
@@ -280,8 +257,3 @@ def locate(source: str) -> str:
         if Path(source).exists():
             return str(Path(source).absolute())
     return source
-
-
-def describe(error: Exception) -> str:
-    """Return what FFmpeg says, without its number and the file's name."""
-    return getattr(error, "strerror", None) or str(error)

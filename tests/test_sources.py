@@ -16,8 +16,8 @@ import pytest
 
 from ball_track import Point, Scene, draw, find
 from film import sources
-from film.drawn import Shot
-from film.sources import SourceError, SourceFilm
+from film.drawn import Shot, SourceError
+from film.sources import SourceFilm
 from film.truth import read_truth
 from programs import server_options
 from protocol.matching import MODULUS, Matcher
@@ -276,26 +276,54 @@ def test_read_truth_gives_back_what_was_written(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    "data",
+    [
+        b"\xef\xbb\xbfframe,x,y\r\n0,1.5,2\r\n1,,\r\n2,3,4\r\n",  # Excel, "CSV UTF-8"
+        b"\xef\xbb\xbfFrame;X;Y\r\n0;1,5;2\r\n1;;\r\n2;3;4\r\n",  # the same where the comma is decimal
+        "\ufeffframe\tx\ty\r\n0\t1.5\t2\r\n1\t\t\r\n2\t3\t4\r\n".encode("utf-16-le"),  # "Unicode text"
+        b" Frame , X , Y \n 0 , 1.5 , 2 \n 1 , , \n 2 , 3 , 4 ",
+        b"FRAME,x,y,,\r0.0,1.5,2.0,,\r1.0,,,,\r,,,,\r2.0,3.0,4.0,,\r",  # an old Mac's, with empty columns
+        b'"frame","x","y"\n"0","1.5","2"\n"2","3","4"\n',
+        b"\n\n0,1.5,2\n2,3,4\n",
+    ],
+)
+def test_read_truth_takes_what_spreadsheets_write(tmp_path: Path, data: bytes):
+    """Marks of the byte order, blanks, capitals, 0.0, semicolons with decimal commas, tabs: all say the same."""
+    path = tmp_path / "t.csv"
+    path.write_bytes(data)
+    assert read_truth(path) == {0: (1.5, 2), 2: (3, 4)}
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "no frame"),
-        ("frame,x,y\n", "no frame"),
-        ("1,,\n", "no frame"),
-        ("1,2\n", "line 1"),
-        ("1,2,3,4\n", "line 1"),
-        ("1,2,3\n1,2,3\n", "line 2: frame 1 for the second time"),
-        ("1,2,\n", "line 1"),
-        ("0,1,1\none,2,3\n", "line 2"),
-        ("-1,2,3\n", "line 1: out of range"),
-        ("1,nan,3\n", "line 1: out of range"),
-        ("1,1e300,3\n", "line 1: out of range"),
-        (f"1,{'2' * 200_000},3\n", "field larger than"),
+        ("", "no frame in it has a ball"),
+        ("frame,x,y\n", "no frame in it has a ball"),
+        ("1,,\n", "no frame in it has a ball"),
+        ("1,2\n", "line 1: 2 columns; must be frame, x, y"),
+        ("frame,x\n", "line 1: 2 columns"),
+        ("1,2,3,4\n", "line 1: 4 columns"),
+        ("1,2,3\n1,2,3\n", "line 2: frame 1 for the second time, after line 1"),
+        ("1,2,\n", "line 1: y is missing"),
+        ("1,,2\n", "line 1: x is missing"),
+        ("0,1,1\none,2,3\n", "line 2: frame 'one' is no number"),
+        ("\n0,1,1\n1,a,3\n", "line 3: x 'a' is no number"),
+        ("frame,x,y\nframe,x,y\n", "line 2: frame 'frame' is no number"),
+        ("time,x,y\n", "line 1: frame 'time' is no number"),
+        ("0.5,2,3\n", "line 1: frame '0.5' is no whole number"),
+        ("inf,2,3\n", "line 1: frame 'inf' is no whole number"),
+        ("nan,2,3\n", "line 1: frame 'nan' is no whole number"),
+        ("-1,2,3\n", "line 1: frame -1 is out of range"),
+        ("1,nan,3\n", "line 1: x nan is out of range"),
+        ("1,2,1e300\n", "line 1: y 1e300 is out of range"),
+        (f"0,1,1\n1,{'2' * 200_000},3\n", "line 2: field larger than"),
+        ("0,1,1\n1,\udce4,3\n", "line 2: byte 0xe4 is no UTF-8"),
     ],
 )
 def test_read_truth_refuses_what_is_none(tmp_path: Path, text: str, reason: str):
-    """Whatever is not frame, x, y is refused, and the line named."""
+    """Whatever is not frame, x, y is refused; the line is named, and the reason."""
     path = tmp_path / "t.csv"
-    path.write_text(text)
+    path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(ValueError, match=reason):
         read_truth(path)
 
