@@ -193,16 +193,21 @@ def quantiles(name: str, values: Sequence[float]) -> Figures:
 class Floor(Case):
     """Encoding and decoding alone: what no loop can go below with these codecs.
 
-    codec: vp8 or h264; encoder: shared, or aiortc's own.
+    codec: vp8 or h264; encoder: shared, or aiortc's own; width, height: px; fps: frames / s; bitrate: bit / s, of the
+    shared one.
     """
 
     codec: str = "vp8"
     encoder: str = "shared"
+    width: int = 640
+    height: int = 480
+    fps: float = 30.0
+    bitrate: int = 500_000
 
     def measure(self, seed: int, seconds: float) -> Figures:
         """Encode and decode each frame when it is due: a processor that has slept is slower than one that has not."""
-        scene = Scene(seed=seed)
-        encode, decode = floor_codec(scene, self.codec, self.encoder)
+        scene = Scene(self.width, self.height, self.fps, seed=seed)
+        encode, decode = floor_codec(scene, self.codec, self.encoder, self.bitrate)
         took: list[float] = []
         start = time.monotonic()
         for k in range(round((WARM_UP + seconds) * scene.fps)):
@@ -214,11 +219,13 @@ class Floor(Case):
         return quantiles("latency", took[round(WARM_UP * scene.fps) :])
 
 
-def floor_codec(scene: Scene, codec: str, encoder: str) -> tuple[Callable[[int, Any], bytes], Callable[[bytes], Any]]:
+def floor_codec(
+    scene: Scene, codec: str, encoder: str, bitrate: int
+) -> tuple[Callable[[int, Any], bytes], Callable[[bytes], Any]]:
     """Return what turns (k, I420 image) into data, and what turns that into pictures again.
 
     Args:
-        codec, encoder: as in Floor.
+        codec, encoder, bitrate: as in Floor.
     """
     import av
     from aiortc import RTCRtpCodecParameters
@@ -226,13 +233,13 @@ def floor_codec(scene: Scene, codec: str, encoder: str) -> tuple[Callable[[int, 
     from aiortc.jitterbuffer import JitterFrame
     from aiortc.mediastreams import VIDEO_TIME_BASE
 
-    from film.video_encoder import DEFAULT_BITRATE, create_codec
+    from film.video_encoder import create_codec
     from film.video_encoder import encode as encode_shared
     from transport.media import MIME_TYPES
     from transport.receiver import create_decoder
 
     if encoder == "shared":
-        ours = create_codec(codec, scene.width, scene.height, scene.fps, DEFAULT_BITRATE)
+        ours = create_codec(codec, scene.width, scene.height, scene.fps, bitrate)
         decoder = create_decoder(codec.upper())
         return lambda k, image: encode_shared(ours, k, image, k == 0), lambda data: decoder.decode(av.Packet(data))
     parameters = RTCRtpCodecParameters(mimeType=MIME_TYPES[codec], clockRate=90_000, payloadType=96)

@@ -23,6 +23,7 @@ class Part(NamedTuple):
 SENT = Column("sent of the film, %", "sent", 2)  # less than 100: the server itself is too slow
 SCORED = Column("scored of those, %", "scored", 2)
 LATENCY = tuple(Column(f"{share}, ms", f"latency {share}", 2) for share in ("p50", "p95", "p99"))
+FLOOR = Column("p50 / floor", "p50 / floor", 2)
 ERROR = tuple(Column(f"{share}, px", f"error {share}", 4) for share in ("p50", "p95", "p99"))
 CPU = tuple(Column(f"{name}, cores", f"{name} cpu", 3) for name in ("server", "client", "process_a"))
 
@@ -73,7 +74,7 @@ def accuracy_part() -> Part:
     """Return the part about accuracy: one thing changed at a time."""
     changed: dict[str, list[object]] = {
         "--color": [name for name in COLORS if name != "white"],
-        "--radius": [5, 10, 40, 80],
+        "--radius": [5, 10, 40, 80, 160, 240],
         "--speed": [60, 960],
         "--bitrate": ["100k", "250k", "2M"],
         "--size": ["320x240", "1280x720"],
@@ -86,6 +87,8 @@ def accuracy_part() -> Part:
         for option, values in changed.items()
         for value in values
     ]
+    large = ("--size", "1920x1080", "--bitrate", "3M", "--radius", 540, "--speed", 200)
+    cases.append(Loop("radius 540, 1920x1080", server=large))
     title = (
         "Error against the truth of the very frame; the default is VP8, 500 kbit/s, 640x480, 30 frames a second, a "
         "white ball, radius 20 px, 240 px a second"
@@ -122,19 +125,20 @@ def size_part() -> Part:
         ("1920x1080", 30): 3000,
         ("1920x1080", 60): 5000,
     }
-    cases = [
-        Loop(
-            f"{size} {fps} {codec}",
-            quick=codec == "vp8" and (size, fps) in {("1280x720", 60), ("1920x1080", 30), ("1920x1080", 60)},
-            server=("--size", size, "--bitrate", f"{bitrate}k", "--codec", codec),
-            fps=fps,
-        )
-        for codec in ("vp8", "h264")
-        for (size, fps), bitrate in bitrates.items()
-    ]
+    cases: list[Case] = []
+    for codec, ((size, fps), bitrate) in itertools.product(("vp8", "h264"), bitrates.items()):
+        name, floor = f"{size} {fps} {codec}", f"floor: {size} {fps} {codec}"
+        quick = codec == "vp8" and (size, fps) in {("1280x720", 60), ("1920x1080", 30), ("1920x1080", 60)}
+        ratios = (Ratio("p50 / floor", "latency p50", floor, "latency p50"),)
+        server = ("--size", size, "--bitrate", f"{bitrate}k", "--codec", codec)
+        width, height = (int(side) for side in size.split("x"))
+        cases += [
+            Loop(name, ratios, quick, server, fps=fps),
+            Floor(floor, (), quick, codec, width=width, height=height, fps=fps, bitrate=bitrate * 1000),
+        ]
     rates = ", ".join(f"{bitrate} for {size} {fps}" for (size, fps), bitrate in bitrates.items())
     title = f"Sizes and frame rates; the bit rates are, in kbit/s, {rates}"
-    return Part(cases, (Table(title, (SENT, SCORED, *LATENCY, ERROR[0], *CPU), "size", plot_latency),))
+    return Part(cases, (Table(title, (SENT, SCORED, *LATENCY, FLOOR, ERROR[0], *CPU), "size", plot_latency),))
 
 
 def transports_part() -> Part:
