@@ -1,7 +1,9 @@
 """WHEP, with aiortc as the browser and the player: what the draft promises, and what a stranger may try."""
 
 import asyncio
+import gc
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -102,6 +104,36 @@ async def test_one_who_vanishes_is_noticed(served: tuple[server.Server, str, aio
                     await asyncio.sleep(0.02)  # nothing tells of it
             assert loop.time() - began > whep.SILENCE / 2  # by its silence
     assert [client["end"] for client in serving._clients] == ["vanished"]
+
+
+@pytest.mark.slow
+async def test_server_forgets_those_who_have_left(served: tuple[server.Server, str, aiohttp.ClientSession]):
+    """After many players and clients, half of whom said goodbye, no session, connection or signaling is left of any."""
+    serving, url, http = served
+
+    async def visit(number: int) -> None:
+        player = Player(channel=number % 3 > 0)
+        await player.open(http, url)
+        await player.watch(1)
+        if number % 2:
+            async with http.delete(player.location) as response:
+                assert response.status == 200
+        await player.pc.close()
+
+    def left() -> dict[str, int]:
+        gc.collect()
+        alive = Counter(type(thing).__name__ for thing in gc.get_objects())
+        return {name: alive[name] for name in ("Session", "Ledger", "RTCPeerConnection", "WhepSignaling")}
+
+    await visit(1)
+    await until_left(serving)
+    first = left()
+    for _ in range(3):
+        await asyncio.gather(*(visit(number) for number in range(6)))
+    await until_left(serving)
+    async with asyncio.timeout(PATIENCE):
+        while left() != first:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)  # what closes last has no name
 
 
 async def test_whep_says_what_can_be_asked(served: tuple[server.Server, str, aiohttp.ClientSession]):
