@@ -288,7 +288,7 @@ class Client:
         if not link.unreliable:
             return self._send(report)
         if isinstance(message, Reports):
-            loop.call_later(AGAIN_AFTER, link.send, encode(message))
+            loop.call_later(AGAIN_AFTER, link.send, encode(self._reporting.again()))
         return self._send(message)
 
     def _on_loss(self) -> None:

@@ -1,13 +1,14 @@
 """What a client's messages say: pure, with a server that hears some of them."""
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.messages import MAX_REPORTS, Found, Missed, Reports, Score
-from transport.reports import HOLD, LATE, Reporting
+from protocol.messages import MAX_REPORTS, Found, Missed, Reports, Score, encode, parse
+from transport.reports import AGAIN, FIRST, HOLD, LATE, Reporting
 
 INTERVAL = 1 / 30  # s
 
@@ -34,12 +35,17 @@ class Way:
             self._k += 1
             now = self._k * INTERVAL
             message = self.reporting.message(found(self._k), now)
-            reports = message.reports if isinstance(message, Reports) else (message,)
-            self.said += len(reports)
-            if dice.random() >= loss:
-                self.heard |= {each.pts for each in reports}
-                score = Score(3000 * self._k, 0.0, 0.0, len(self.heard), 0)
-                self.reporting.on_score(score, now + self.delay)
+            messages = [message, self.reporting.again()] if isinstance(message, Reports) else [message]
+            for each in messages:
+                self._say(each.reports if isinstance(each, Reports) else (each,), now, lost=dice.random() < loss)
+
+    def _say(self, reports: tuple[Any, ...], now: float, *, lost: bool) -> None:
+        """Send one message."""
+        self.said += len(reports)
+        if not lost:
+            self.heard |= {each.pts for each in reports}
+            score = Score(3000 * self._k, 0.0, 0.0, len(self.heard), 0)
+            self.reporting.on_score(score, now + self.delay)
 
     @property
     def now(self) -> float:
@@ -69,14 +75,17 @@ def test_reports_are_repeated_while_they_get_lost_and_once_they_do_not_no_more()
 
 
 def test_message_has_the_last_reports_the_newest_last():
-    """Never more than MAX_REPORTS, in the order in which they were made."""
+    """A few, in the order in which they were made; its repetition has some more, and never too many for a message."""
     reporting = Reporting()
     for _ in range(2):
         reporting.on_loss(0)
     for k in range(20):
         message = reporting.message(found(k), k * INTERVAL)
         assert isinstance(message, Reports)
-        assert [each.pts // 3000 for each in message.reports] == list(range(max(0, k - MAX_REPORTS + 1), k + 1))
+        assert [each.pts // 3000 for each in message.reports] == list(range(max(0, k - FIRST + 1), k + 1))
+        again = reporting.again()
+        assert [each.pts // 3000 for each in again.reports] == list(range(max(0, k - AGAIN + 1), k + 1))
+        assert parse(encode(again)) == again
 
 
 def test_one_sign_of_loss_is_none():

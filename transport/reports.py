@@ -14,8 +14,13 @@ This module knows no clock and no network: times are handed in, in seconds of an
 import math
 from collections import deque
 
-from protocol.messages import MAX_REPORTS, Found, Missed, Reports, Score, Skipped
+from protocol.messages import Found, Missed, Reports, Score, Skipped
 
+FIRST, AGAIN = (
+    3,
+    5,
+)  # reports in a message, and in its repetition: more would wait for SCTP, which allows 1,200 bytes on
+# their way after a timeout
 AGAIN_AFTER = 0.01  # s from a message to its repetition
 MIN_SIGNS, SIGNS_WITHIN = 2, 10.0  # so many signs of loss, within so many s, are needed
 HOLD = 20.0  # s without a sign, and reports are said once again
@@ -32,7 +37,7 @@ class Reporting:
     """Decides what each message says, and learns from the scores how the way there and back is."""
 
     def __init__(self) -> None:
-        self._last: deque[Report] = deque(maxlen=MAX_REPORTS)
+        self._last: deque[Report] = deque(maxlen=AGAIN)
         self._signs: deque[float] = deque(maxlen=MIN_SIGNS)  # s
         self._lossy_until = -math.inf  # s
         self._sent: dict[int, tuple[float, int]] = {}  # by pts: when (s), and how many coordinates until then
@@ -51,7 +56,14 @@ class Reporting:
         if len(self._sent) > REMEMBERED:
             del self._sent[next(iter(self._sent))]
         self._last.append(report)
-        return Reports(tuple(self._last)) if self.lossy(now) and not self._congested() else report
+        return self._newest(FIRST) if self.lossy(now) and not self._congested() else report
+
+    def again(self) -> Reports:
+        """Return what to send once more AGAIN_AFTER a message of several reports."""
+        return self._newest(AGAIN)
+
+    def _newest(self, count: int) -> Reports:
+        return Reports(tuple(self._last)[-count:])
 
     def on_frame(self, pts: int, now: float) -> None:
         """Take note that the frame with time stamp `pts` (ticks) came at time `now` (s)."""
