@@ -218,7 +218,7 @@ class SourceFilm:
             return usual
         step = following.time - picture.time
         if abs(step) > most:
-            self._say(f"its time stamps jump by {step:g} s")
+            self._say(f"its time stamps jump by {step:.0f} s")
         return step if 0 < step <= most else usual
 
     def _say(self, text: str) -> None:
