@@ -41,8 +41,8 @@ def test_client_and_server_end_together_on_ctrl_c(tmp_path: Path):
     """Ctrl-C reaches the whole group at once, process_a included, and all end in order."""
     port, path = free_port(), tmp_path / "s.json"
     script = (
-        f"{sys.executable} client.py --signaling-port {port} & "
-        f"exec {sys.executable} -u server.py --signaling-port {port} --summary {path} --print every"
+        f"'{sys.executable}' client.py --signaling-port {port} & "
+        f"exec '{sys.executable}' -u server.py --signaling-port {port} --summary {path} --print every"
     )
     shell = subprocess.Popen(
         ["bash", "-c", f"trap 'wait' INT; {{ {script}; }} & wait"],

@@ -250,7 +250,7 @@ def test_whole_file_that_is_mounted_by_itself_is_written(tmp_path: Path) -> None
         f"with WholeFile(Path('{tmp_path}/inside')) as file: file.write('whole\\n')\n"
         "sys.exit(file.failed)"
     )
-    script = f'mount --bind {tmp_path}/outside {tmp_path}/inside && exec {sys.executable} -c "$0"'
+    script = f'mount --bind {tmp_path}/outside {tmp_path}/inside && exec "{sys.executable}" -c "$0"'
     subprocess.run(["unshare", "--mount", "sh", "-c", script, program], cwd=ROOT, check=True)
     assert (tmp_path / "outside").read_text() == "whole\n"
     assert sorted(each.name for each in tmp_path.iterdir()) == ["inside", "outside"]

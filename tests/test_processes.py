@@ -233,7 +233,7 @@ SharedImage((720, 640)).close()
 @pytest.mark.root
 def test_shared_image_is_refused_where_there_is_no_room() -> None:
     """In a small /dev/shm that is filled up, the next image is an error, no SIGBUS, and those before it are whole."""
-    command = f"mount -t tmpfs -o size=2m tmpfs /dev/shm && exec {sys.executable} -c '{FILL}'"
+    command = f"mount -t tmpfs -o size=2m tmpfs /dev/shm && exec \"{sys.executable}\" -c '{FILL}'"
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", command],
         check=False,
