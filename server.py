@@ -33,7 +33,6 @@ from aiortc.mediastreams import VIDEO_TIME_BASE, MediaStreamError
 from av import Packet, VideoFrame
 
 from common import http, options
-from common.files import replaces
 from common.http import ListenError
 from common.memory import keep_freed_memory
 from common.pages import add_files
@@ -46,12 +45,14 @@ from film.rungs import Rungs, Subscription
 from film.sources import SourceFilm
 from film.stepping import rungs
 from film.video_encoder import SharedEncoder
-from programs.server_options import BALL, parse_args
+from programs.server_options import BALL, LOG, parse_args
 from programs.session import VIEWER, Session
 from protocol.images import PNG
+from scoring.budget import judge
 from scoring.ledger import Frame, Ledger, Score, total
 from scoring.metrics import ServerMetrics
-from scoring.records import LedgerFile, write_summary
+from scoring.records import Records
+from scoring.settings import Settings, command_line
 from scoring.terminal import Terminal
 from transport.listener import listen
 from transport.signaling import AcceptedSignaling, format_address
@@ -196,7 +197,8 @@ class Server:
         self.failure: str | None = None  # why the film is gone for everybody
         self._listening = self._printing_failed = False
         self._terminal = Terminal(args.print, self.score)
-        self._csv: LedgerFile | None = None
+        self._records = Records(args.summary, args.csv)
+        self._settings = Settings(vars(args), command_line())
         self._numbers = itertools.count(1)
         self._sessions: set[Session] = set()
         self._ended = Score()  # of the clients that have left
@@ -219,7 +221,7 @@ class Server:
             self._listening = True
             page = f", for browsers at http://{format_address(self.args.http)}/" if self.args.http else ""
             self._terminal.say(f"filming at {host}:{port}{page}; stop with Ctrl-C")
-            self._open_files()
+            self._records.open(self._terminal.say)
             printing = start(self._terminal.run(), self._on_printing_failed)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.args.duration):
@@ -287,14 +289,6 @@ class Server:
         self._printing_failed = True
         logger.error("nothing more is printed until the end: %r", error, exc_info=error)
 
-    def _open_files(self) -> None:
-        """Begin the CSV, and say what will be replaced; not before the port is had, or there may be no run at all."""
-        for option, path in (("--csv", self.args.csv), ("--summary", self.args.summary)):
-            if path is not None and replaces(path):
-                self._terminal.say(f"{option}: {path} is there already; the end of this run replaces it")
-        if self.args.csv is not None:
-            self._csv = LedgerFile(self.args.csv)
-
     def score(self) -> Score:
         """Return the counts and figures of all clients together, as of now."""
         return total(self._scores())
@@ -315,8 +309,7 @@ class Server:
 
     def on_frame_left(self, session: Session, frame: Frame) -> None:
         """Write a frame whose state is final."""
-        if self._csv is not None:
-            self._csv.write(session.number, frame)
+        self._records.write(session.number, frame)
 
     def on_left(self, session: Session) -> None:
         """Take note of a client that has left, if it ever joined."""
@@ -346,6 +339,7 @@ class Server:
         summary = {
             **self._ended.summary(),
             **self._facts(self.args.transport, self.codec),
+            **self._settings.summary(),
             "failure": self.failure,
             "viewers": self._viewers,
             "clients": list(self._clients),
@@ -357,27 +351,25 @@ class Server:
             self._terminal.say(f"the summary tells of the last {len(self._clients)} clients one by one")
         if self.failure is not None:
             print(f"server.py: error: {self.failure}", file=sys.stderr)
-        good = self.failure is None and not self._printing_failed
-        if self._csv is not None:
-            self._csv.close()
-            good = good and not self._csv.failed
-        if self.args.summary is not None:
-            good = write_summary(self.args.summary, summary) and good
-        return 0 if good else 1
+        kept = judge(self.args.require, summary, self._terminal.say)
+        written = self._records.close(summary)
+        if self.failure is not None or self._printing_failed or not written:
+            return 1
+        return 0 if kept else 3
 
 
 # --- The command line ----------------------------------------------------------------------------
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the server; return the exit status: 0 a normal end, 1 it could not do its job, 2 wrong usage."""
+    """Run the server; return the exit status: 0 a normal end, 1 it failed, 2 wrong usage, 3 a budget does not hold."""
     with unhurried():
         return _main(argv)
 
 
 def _main(argv: Sequence[str] | None) -> int:
     args, scene = parse_args(argv)
-    options.configure_logging(args.verbose, args.log_format)
+    options.configure_logging(args.verbose, args.log_format, args.out and args.out / LOG)
     keep_freed_memory()
 
     async def run() -> int:

@@ -1,6 +1,7 @@
 """Command-line options that both programs spell in the same way."""
 
 import argparse
+import contextlib
 import json
 import logging
 import math
@@ -83,13 +84,39 @@ def refuse_one_file_twice(parser: Parser, args: argparse.Namespace, *names: str)
             parser.error(f"argument --{name}: '{path}': is what --{other} writes")
 
 
-def configure_logging(verbose: int, log_format: str = "text") -> None:
-    """Log to stderr: warnings, with -v what happens, with -vv everything; as lines of text or of JSON."""
+def configure_logging(verbose: int, log_format: str = "text", file: Path | None = None) -> None:
+    """Log to stderr: warnings, with -v what happens, with -vv everything; as lines of text or of JSON.
+
+    Args:
+        verbose: how often -v was given.
+        log_format: text or json.
+        file: where to log to as well, what happens at least; one that is there begins anew.
+    """
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if log_format == "json":
-        for handler in logging.getLogger().handlers:
+    root = logging.getLogger()
+    if file is not None:
+        for handler in root.handlers:
+            handler.setLevel(level)
+        root.setLevel(min(level, logging.INFO))
+        root.addHandler(_LogFile(file))
+    for handler in root.handlers:
+        if log_format == "json":
             handler.setFormatter(JsonFormatter())
+        elif file is not None:
+            handler.setFormatter(root.handlers[0].formatter)
+
+
+class _LogFile(logging.FileHandler):
+    """A log in a file, opened with its first line; where that cannot be written, nothing is made of it."""
+
+    def __init__(self, path: Path) -> None:
+        with contextlib.suppress(OSError):
+            path.unlink()  # another run's
+        super().__init__(path, mode="w", encoding="utf-8", errors="backslashreplace", delay=True)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
+        """Say nothing: it would be said in the log; the other files of the run tell of a full disk."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -197,6 +224,26 @@ def output_file(text: str) -> Path:
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
     return Path(text)
+
+
+def output_folder(text: str) -> Path:
+    """Return the path of a folder to write files in, which is there or can be made, as far as that can be told before.
+
+    Raises:
+        argparse.ArgumentTypeError: it cannot.
+    """
+    path = Path(text)
+    try:
+        if not text:
+            raise ValueError("must be the name of a folder")
+        if path.exists() and not path.is_dir():
+            raise ValueError("is no folder")
+        files.check_writable(path / "file" if path.is_dir() else path)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error.strerror}") from None
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+    return path
 
 
 def recording_file(text: str) -> Path:

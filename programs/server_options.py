@@ -10,9 +10,11 @@ from film.sources import camera_of
 from film.truth import truth_file
 from film.video_encoder import CODECS, DEFAULT_BITRATE
 from protocol.images import DEFAULT_QUALITY
+from scoring.budget import Requirement, parse_requirement
 from scoring.terminal import MODES
 
 BALL = "ball"  # the source that is drawn
+SUMMARY, CSV, LOG = "summary.json", "frames.csv", "server.log"  # what --out keeps
 
 
 def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, Scene]:
@@ -57,6 +59,21 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
     add("--summary", type=options.output_file, metavar="FILE.json", help="write the figures to a file at the end")
     add("--csv", type=options.output_file, metavar="FILE.csv", help="write every frame to a file")
     add(
+        "--out",
+        type=options.output_folder,
+        metavar="DIR",
+        help=f"keep {SUMMARY}, {CSV} and {LOG} of the run in a folder, for python3 -m report",
+    )
+    add(
+        "--require",
+        type=requirement,
+        action="append",
+        default=[],
+        metavar="'FIGURE <= N'",
+        help="end with status 3 unless a figure of the summary is so, as 'latency_ms.p95 <= 50' or 'scored >= 99 %%'; "
+        "may be given again and again",
+    )
+    add(
         "--http",
         type=options.address,
         metavar="[HOST:]PORT",
@@ -71,7 +88,36 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
         )
     except ValueError as error:
         parser.error(f"argument --{error}")
+    if args.out is not None:
+        make_folder(parser, args)
     return args, scene
+
+
+def requirement(text: str) -> Requirement:
+    """Return a line of the budget.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        return parse_requirement(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+
+
+def make_folder(parser: options.Parser, args: argparse.Namespace) -> None:
+    """Make the folder of the run; summary and CSV go there."""
+    try:
+        args.out.mkdir(exist_ok=True)
+    except OSError as error:
+        parser.error(f"argument --out: '{args.out}': {error.strerror}")
+    for name, file in (("summary", SUMMARY), ("csv", CSV), ("out", LOG)):
+        try:
+            path = options.output_file(str(args.out / file))
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"argument --out: {error}")
+        if name != "out":
+            setattr(args, name, path)
 
 
 def settle(parser: options.Parser, args: argparse.Namespace) -> None:
@@ -96,4 +142,7 @@ def settle(parser: options.Parser, args: argparse.Namespace) -> None:
         conditional("seed", drawn, "the drawn ball", scene.seed),
         conditional("truth", not asked, "a video file as --source"),
     )
+    for name in ("summary", "csv"):
+        if args.out is not None and getattr(args, name) is not None:
+            parser.error(f"argument --{name}: has an effect without --out only, which writes that as well")
     options.refuse_one_file_twice(parser, args, "summary", "csv")

@@ -2,10 +2,11 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common.files import WholeFile
+from common.files import WholeFile, replaces
 from scoring.ledger import FIGURES, Frame
 
 COLUMNS = ("client", "k", "pts", "state", "x", "y", "true_x", "true_y", *FIGURES)
@@ -40,3 +41,38 @@ def write_summary(path: Path, summary: dict[str, Any]) -> bool:
     with WholeFile(path) as file:
         file.write(json.dumps(summary, indent=2, allow_nan=False) + "\n")
     return not file.failed
+
+
+class Records:
+    """Both files of a run, each where it was asked for.
+
+    Nothing is touched before `open`: the port may not be had, and there is no run at all.
+
+    Args:
+        summary: where summary.json goes; None: nowhere.
+        csv: where the CSV goes.
+    """
+
+    def __init__(self, summary: Path | None, csv: Path | None) -> None:
+        self._summary, self._csv = summary, csv
+        self._rows: LedgerFile | None = None
+
+    def open(self, say: Callable[[str], None]) -> None:
+        """Begin the CSV, and say what will be replaced."""
+        for option, path in (("--csv", self._csv), ("--summary", self._summary)):
+            if path is not None and replaces(path):
+                say(f"{option}: {path} is there already; the end of this run replaces it")
+        if self._csv is not None:
+            self._rows = LedgerFile(self._csv)
+
+    def write(self, client: int, frame: Frame) -> None:
+        """Write a frame whose state is final."""
+        if self._rows is not None:
+            self._rows.write(client, frame)
+
+    def close(self, summary: dict[str, Any]) -> bool:
+        """Write what is left; return whether all went well."""
+        if self._rows is not None:
+            self._rows.close()
+        written = self._rows is None or not self._rows.failed
+        return (self._summary is None or write_summary(self._summary, summary)) and written

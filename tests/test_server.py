@@ -500,6 +500,14 @@ async def test_server_remembers_the_last_clients_and_counts_all(
         (["--summary", "."], "--summary: '.': is a folder"),
         (["--summary", "no/s.json"], "--summary: 'no/s.json': there is no folder"),
         (["--summary", "out", "--csv", "./out"], "--csv: 'out': is what --summary writes"),
+        (["--out", "/dev/null"], "--out: '/dev/null': is no folder"),
+        (["--out", "no/such"], "--out: 'no/such': there is no folder"),
+        (["--out", "a", "--csv", "b"], "--csv: has an effect without --out only"),
+        (
+            ["--require", "latency <= 5"],
+            "--require: 'latency <= 5': there is no figure 'latency'; there are frames.sent",
+        ),
+        (["--require", "fast"], "--require: 'fast': must be NAME <= NUMBER"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )

@@ -1,0 +1,81 @@
+"""What a run was made with, for whoever wants to compare it or to do it again: the `settings` of summary.json."""
+
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("aiortc", "aioice", "av", "numpy", "opencv-python", "opencv-python-headless")
+CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")  # in a URL
+
+
+class Settings:
+    """Takes note of how a run began.
+
+    Args:
+        options: the command line's, by name.
+        command: what was typed.
+    """
+
+    def __init__(self, options: Mapping[str, Any], command: Sequence[str] = ()) -> None:
+        self._options = {name: plain(value) for name, value in options.items()}
+        self._command = [plain(word) for word in command]
+        self._started = datetime.now(UTC)
+        self._used = time.process_time()
+
+    def summary(self) -> dict[str, Any]:
+        """Return what summary.json tells of it, as plain values, with the processor time used since (s)."""
+        return {
+            "server_cpu_s": time.process_time() - self._used,
+            "settings": {
+                "started": self._started.isoformat(timespec="milliseconds"),
+                "command": self._command,
+                "options": self._options,
+                "versions": versions(),
+                "machine": {"system": platform.platform(), "processor": processor(), "cores": os.cpu_count()},
+            },
+        }
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it; of a URL without the name and password in it.
+
+    >>> plain((640, 480)), plain("rtsp://me:secret@camera/1")
+    ([640, 480], 'rtsp://camera/1')
+    """
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return CREDENTIALS.sub("", str(value))
+
+
+def versions() -> dict[str, str]:
+    """Return the version of Python, and of each of PACKAGES that is here."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def processor() -> str:
+    """Return what the processor calls itself, as far as that can be told."""
+    try:
+        told = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+    except (OSError, ValueError):
+        told = None
+    return told[1] if told else platform.machine()
+
+
+def command_line() -> list[str]:
+    """Return what was typed to start this program."""
+    return ["python3", *sys.argv]
