@@ -35,6 +35,7 @@ START_TIMEOUT = 10.0  # s for the first picture
 RETRY_INTERVAL, MAX_RETRY_INTERVAL = 1.0, 30.0  # s between two attempts to open again what has gone
 MAX_LATE = 0.5  # s; a file that is further behind, as after a machine's sleep, does not hurry to catch up
 MAX_GAP = 10.0  # s between two frames of a file; more is a fault in its time stamps. Source: ffplay.c, ffmpeg.c
+LONG = 2.0  # s between two frames, besides what is usual, of which one line is told
 CLOSING = 0.5  # s that a reader may take to end
 MOST_TOLD = 20  # faults of a source, of which one line each is told
 
@@ -219,6 +220,8 @@ class SourceFilm:
         step = following.time - picture.time
         if abs(step) > most:
             self._say(f"its time stamps jump by {step:.0f} s")
+        elif step > LONG + usual:
+            self._say(f"it stands still for {step:.0f} s, by its time stamps")
         return step if 0 < step <= most else usual
 
     def _say(self, text: str) -> None:

@@ -11,6 +11,7 @@ from scoring.ledger import DEADLINE_S, Frame, Ledger, State
 logger = logging.getLogger(__name__)
 
 MAX_ASTRAY_S = 30.0  # s for which a client's reports may fit no frame, one like the other
+MANY_REJECTED = 10  # messages in a row, of which one line is told
 QUIET_INTERVAL = 1.0  # s between two scores for a client at which nobody looks at them
 NARROW_INTERVAL = 0.25  # s, for one whose connection takes little: 30 scores a second are 50 kbit/s
 
@@ -49,6 +50,7 @@ class Account:
         self._allowance = Allowance(fps)
         self._astray: float | None = None  # s of the clock: since when its reports fit no frame; None: they do
         self._warned = False  # of that
+        self._rejected, self._warned_of_rejected = 0, False  # messages in a row; whether that was told
         self._score_interval = 0.0  # s between two scores that the client is told, at least
         self._next_score = 0.0  # s of the clock
         self._untold: Frame | None = None  # the newest frame that is scored and whose score was not sent
@@ -70,7 +72,9 @@ class Account:
         except ValueError as error:
             self.ledger.reject()
             logger.debug("%s: message rejected: %s", self._name, error)
+            self._watch_rejected(error)
             return
+        self._rejected = 0
         self._watch_strays(now)
         for frame in settled:
             self._on_settled(frame)
@@ -81,6 +85,18 @@ class Account:
                     self.tell()
                 self._on_scored(frame)
         self.answered.set()
+
+    def _watch_rejected(self, error: ValueError) -> None:
+        """Tell of a client that says nothing but what is no message, once."""
+        self._rejected += 1
+        if self._rejected == MANY_REJECTED and not self._warned_of_rejected:
+            self._warned_of_rejected = True
+            logger.warning(
+                "%s: its last %d messages are rejected, the newest as %a; docs/protocol.md has what is a message",
+                self._name,
+                MANY_REJECTED,
+                str(error)[:100],
+            )
 
     def _watch_strays(self, now: float) -> None:
         """Tell of a client whose reports fit no frame, once; end its session if that goes on for too long."""

@@ -8,7 +8,7 @@ import pytest
 from ball_track import Point
 from protocol.matching import MAX_STRAYS, stamp
 from protocol.messages import Missed, encode
-from scoring.account import MAX_ASTRAY_S, Account
+from scoring.account import MANY_REJECTED, MAX_ASTRAY_S, Account
 from scoring.ledger import Frame, Ledger
 
 FPS = 30.0
@@ -73,3 +73,21 @@ def test_a_flood_is_expelled_with_its_reason() -> None:
     for _ in range(10_000):
         client.account.on_message("x")
     assert set(client.expelled) == {"expelled: too many messages"}
+
+
+def test_a_client_whose_messages_are_none_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """One line for messages that are rejected one after the other, with the reason; none for one now and then."""
+    client = Client()
+    for _ in range(3 * MANY_REJECTED):
+        client.account.on_message('{"type": "found"}')
+        client.report(1, 0)
+        client.now += 0.1
+    assert caplog.text == ""
+    for _ in range(3 * MANY_REJECTED):
+        client.now += 0.1
+        client.account.on_message('{"type": "found\x1b[2J"}')
+    assert len(caplog.records) == 1
+    assert "client 3: its last 10 messages are rejected, the newest as" in caplog.text
+    assert "docs/protocol.md" in caplog.text
+    assert "\x1b" not in caplog.text
+    assert client.ledger.score.rejected == 6 * MANY_REJECTED

@@ -119,6 +119,15 @@ async def test_time_stamps_that_jump_do_not_stop_the_film(tmp_path: Path, caplog
     assert messages(caplog, path) == ["its time stamps jump by 10000 s"]
 
 
+async def test_film_that_stands_still_by_itself_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """A frame that is to be shown for a while is, as every player does; one line says so beforehand."""
+    path = write_video(tmp_path / "clip.mkv", "libx264", stamps=[0, 1, 2, 3, 4, 5 + 30 * 7])
+    async with SourceFilm(str(path)), asyncio.timeout(PATIENCE):
+        while not caplog.records:  # noqa: ASYNC110  # a log has no event
+            await asyncio.sleep(0.05)
+    assert messages(caplog, path) == ["it stands still for 7 s, by its time stamps"]
+
+
 async def test_time_stamps_that_go_back_do_not_stop_the_film(tmp_path: Path):
     """Two files joined at their ends are shown one after the other, at their pace."""
     path = write_video(tmp_path / "clip.ts", "mpeg2video", stamps=range(20))

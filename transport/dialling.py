@@ -88,12 +88,15 @@ async def keep_dialling(
         PeerError: there was no session for too long, or the server does not keep to the protocol.
     """
     loop = asyncio.get_running_loop()
-    pauses, deadline = backoff(), loop.time() + wait
+    pauses, deadline, end = backoff(), loop.time() + wait, ""
     while not stop.is_set():
-        signaling = await unless(stop, dial(host, port, wait, max(0, deadline - loop.time())))
+        try:
+            signaling = await unless(stop, dial(host, port, wait, max(0, deadline - loop.time())))
+        except PeerError as error:
+            raise PeerError(f"{error}; before that: {end}" if end else str(error)) from None
         if signaling is None:
             return
-        began, met, end, goodbye = loop.time(), False, "", True
+        began, met, goodbye = loop.time(), False, True
         try:
             patience = max(MIN_PATIENCE, deadline - began) if wait else HANDSHAKE_TIMEOUT
             met, end = await attend(signaling, patience)

@@ -5,15 +5,17 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from aiortc import MediaStreamTrack, RTCDataChannel, RTCRtpSender, RTCRtpTransceiver
+from aiortc import MediaStreamTrack, RTCDataChannel, RTCRtpSender, RTCRtpTransceiver, RTCSessionDescription
 from aiortc.contrib.signaling import TcpSocketSignaling
 from aiortc.mediastreams import MediaStreamError
 from av import Packet, VideoFrame
 from av.frame import Frame
 
 from ball_track import Image
+from common.sessions import PeerError
 from transport import aiortc_internals as internals
 from transport import receiver
+from transport.descriptions import refused_video
 from transport.jitter import PersistentNackGenerator
 from transport.link import OnFrame, OnMessage
 from transport.resending import Resender
@@ -92,6 +94,11 @@ class MediaOffer(PeerOffer, MediaSender):
 
     def _add_frames(self) -> None:
         self._add_video(self._track, self._codec, self._on_picture_lost)
+
+    def _check(self, answer: RTCSessionDescription) -> None:
+        reason = refused_video(answer.sdp, MIME_TYPES[self._codec].removeprefix("video/"))
+        if reason is not None:
+            raise PeerError(reason)
 
     async def _until_ready(self) -> bool:
         """Wait for the client's channel to open; from then on, send again what gets lost."""

@@ -17,6 +17,7 @@ from common.sessions import End, PeerError
 from common.waiting import unless
 from protocol.messages import COORDINATES, COORDINATES_ID, SCORES, Ready, encode
 from transport import aiortc_internals as internals
+from transport.descriptions import with_candidates
 from transport.link import HANDSHAKE_TIMEOUT, MAX_BUFFERED, UNHEARD, UNMET, Link, OnMessage, receive_offer
 from transport.signaling import receive_description, until_bye
 
@@ -50,8 +51,15 @@ class PeerLink(Link):
         self._outgoing: RTCDataChannel | None = None
 
     async def _until_ready(self) -> bool:
-        """Wait for the client's channel to open; return False if the peer leaves before that."""
-        return await unless(self._ready, self.until_end()) is None
+        """Wait for the client's channel to open; return False if the peer leaves before that.
+
+        Raises:
+            PeerError: there is no way to encrypt for the peer.
+        """
+        ready = await unless(self._ready, self.until_end()) is None
+        if not ready and self._pc.sctp is not None and self._pc.sctp.transport.state == "failed":
+            raise PeerError("DTLS failed; is the peer's certificate RSA? It has to be ECDSA")
+        return ready
 
     def send(self, text: str) -> bool:
         """Send a message, if the peer is there and reads what it gets; return whether it was sent."""
@@ -141,8 +149,16 @@ class PeerOffer(PeerLink):
         if answer is None:
             return False
         self._stage = UNMET
+        self._check(answer)
         await accept_description(self._pc, answer)
         return await self._until_ready()
+
+    def _check(self, answer: RTCSessionDescription) -> None:
+        """Refuse an answer without what the frames travel by.
+
+        Raises:
+            PeerError: it is one; the text says what to do.
+        """
 
 
 class PeerAnswer(PeerLink):
@@ -253,7 +269,7 @@ async def accept_description(pc: RTCPeerConnection, description: RTCSessionDescr
     with refusing(description.type):
         if any(not 0 < int(port) < 2**16 for port in CANDIDATE_PORT.findall(description.sdp)):
             raise ValueError("a candidate's port is out of range")
-        await pc.setRemoteDescription(description)
+        await pc.setRemoteDescription(RTCSessionDescription(with_candidates(description.sdp), description.type))
 
 
 @contextlib.contextmanager
