@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterable
+from itertools import count, pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.packets import Clock, packet
-from transport.jitter import NACK_INTERVAL, PATIENCE, PLI_INTERVAL, MarkerJitterBuffer, PersistentNackGenerator
+from transport.jitter import (
+    NACK_INTERVAL,
+    PATIENCE,
+    PLI_INTERVAL,
+    Continuity,
+    MarkerJitterBuffer,
+    PersistentNackGenerator,
+)
 
 
 def stream(lengths: Iterable[int], first: int = 0, markers: bool = True) -> list[list[RtpPacket]]:
@@ -132,7 +140,7 @@ def test_marker_buffer_gives_up_a_gap() -> None:
     take(buffer, frames[0][0])
     for each in (*frames[0][1:], frames[1][0], frames[1][2]):  # one packet of the second frame never comes
         buffer.add(each)
-    buffer.broken = False  # a key frame had come
+    buffer.on_key_frame()
     asked: list[float] = []
     released: list[bytes] = []
     for frame in frames[2:]:
@@ -146,7 +154,7 @@ def test_marker_buffer_gives_up_a_gap() -> None:
     assert released == whole[len(whole) - len(released) :]
     assert len(released) >= 50 - PATIENCE * 30
     assert PATIENCE < asked[0] <= PATIENCE + 2 / 30
-    assert buffer.broken
+    assert buffer.continuity is Continuity.BROKEN
     pauses = np.diff(asked)
     assert len(pauses) >= 3
     assert pauses.min() > PLI_INTERVAL
@@ -178,18 +186,145 @@ def test_marker_buffer_releases_no_torn_frame_after_a_gap(
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
-@pytest.mark.parametrize("count", [600, 1500])
-def test_marker_buffer_survives_more_than_it_can_hold(length: int, count: int) -> None:
+@pytest.mark.parametrize("many", [600, 1500])
+def test_marker_buffer_survives_more_than_it_can_hold(length: int, many: int) -> None:
     """If a gap lasts longer than the buffer is large it is given up early, and a key frame is asked for."""
     for lost in range(1, 2 * length + 1):
-        frames = stream([length] * (count // length), 65000)
+        frames = stream([length] * (many // length), 65000)
         packets = [each for frame in frames for each in frame]
         buffer = MarkerJitterBuffer(clock=Clock())
         results = [take(buffer, each) for each in (*packets[:length], *packets[length + lost :])]
         assert any(wanted for wanted, _ in results)
         released = [frame.data for _, new in results[length:] for frame in new]
         assert released == [data_of(frame) for frame in frames[len(frames) - len(released) :]]
-        assert len(released) * length > count - 530
+        assert len(released) * length > many - 530
+
+
+# --- Against a model -----------------------------------------------------------------------------
+
+
+class Model:
+    """What the buffer does, in the plainest way: packets by running numbers, all looked through for each answer."""
+
+    def __init__(self, capacity: int, clock: Clock) -> None:
+        self.whole = False  # whether no frame is missing since the last key frame
+        self._capacity, self._clock = capacity, clock
+        self._packets: dict[int, RtpPacket] = {}
+        self._first: int | None = None
+        self._torn: int | None = None
+        self._gap_since: float | None = None
+        self._asked = clock.now
+
+    def add(self, arriving: RtpPacket) -> tuple[bool, JitterFrame | None]:
+        """Take in a packet; return whether to ask for a key frame, and the first frame if it is whole."""
+        first = arriving.sequence_number if self._first is None else self._first
+        number = first + (arriving.sequence_number - first + 32767) % 65536 - 32767
+        if first - self._capacity <= number < first:
+            return False, None
+        lost = not first <= number < first + self._capacity
+        if number < first:
+            self._packets.clear()
+            first = number
+        self._first = first
+        if number >= first + self._capacity:
+            order: list[int | None] = [None, *sorted(self._packets)]
+            begin = [b for a, b in pairwise(order) if b is not None and (a is None or self._time(a) != self._time(b))]
+            self._give_up_before(min((each for each in begin if each > number - self._capacity), default=number))
+        self._packets.setdefault(number, arriving)
+        frame = self.release()
+        missing = next(each for each in count(self._first) if each not in self._packets)
+        behind = [each for each in self._packets if each > missing]
+        if frame is not None or not behind:
+            self._gap_since = None
+        elif self._gap_since is None:
+            self._gap_since = self._clock.now
+        elif self._clock.now - self._gap_since > PATIENCE:
+            self._give_up_before(min(behind))
+            self._gap_since, lost = None, True
+            frame = self.release()
+        self.whole = self.whole and not lost
+        wanted = lost or (not self.whole and self._clock.now - self._asked > PLI_INTERVAL)
+        self._asked = self._clock.now if wanted else self._asked
+        return wanted, frame
+
+    def release(self) -> JitterFrame | None:
+        """Return the first frame if it is whole, and not the rest of one that was torn."""
+        frame = self._take()
+        if frame is not None and frame.timestamp == self._torn:
+            frame = self._take()
+        self._torn = self._torn if frame is None else None
+        return frame
+
+    def _take(self) -> JitterFrame | None:
+        """Remove and return the first frame, torn or not."""
+        assert self._first is not None
+        for last in count(self._first):
+            if last not in self._packets:
+                return None
+            if self._packets[last].marker:
+                break
+            if last + 1 in self._packets and self._time(last + 1) != self._time(last):
+                break
+        packets = [self._packets.pop(each) for each in range(self._first, last + 1)]
+        self._first = last + 1
+        return JitterFrame(data_of(packets), packets[0].timestamp)
+
+    def _time(self, number: int) -> int:
+        return self._packets[number].timestamp
+
+    def _give_up_before(self, first: int) -> None:
+        self._packets = {each: packet for each, packet in self._packets.items() if each >= first}
+        self._first = first
+        self._torn = self._time(first) if first in self._packets else None
+
+
+def bad_journey(dice: random.Random, first: int) -> list[RtpPacket]:
+    """Return packets as the worst of networks brings them: late, as several copies, or never; senders begin anew."""
+    number, timestamp, sent = first, dice.randrange(2**32), 0
+    loss, copies, jumps = dice.choice([0, 0.02, 0.3]), dice.choice([0, 0.1, 0.5]), dice.choice([0, 0, 0.05])
+    detour, markers = dice.choice([0, 3, 40, 300]), dice.random() < 0.8
+    arriving = []
+    for _ in range(dice.randrange(1, 100)):
+        timestamp += 3000 * (dice.random() < 0.95)
+        if dice.random() < jumps:
+            number += dice.choice([100, 127, 128, 129, 300, 32767, 32768, 32769, 65200, 65407, 65408, 65409])
+        length = dice.choices([1, 2, 5, 150], [50, 30, 20, 1])[0]
+        for part in range(length):
+            number, sent = number + 1, sent + 1
+            for copy in range(1 + (dice.random() < copies)):
+                made = packet(number, timestamp, f"{number}.{copy};".encode(), markers and part == length - 1)
+                if dice.random() >= loss:
+                    arriving.append((sent + dice.random() * detour * dice.random() ** 3, made))
+    return [made for _, made in sorted(arriving, key=lambda entry: entry[0])]
+
+
+@given(st.integers(0, 2**32), firsts)
+def test_marker_buffer_does_what_a_plain_model_does(seed: int, first: int) -> None:
+    """Whatever comes, and when, the same frames are released at the same packets, and key frames asked for."""
+    dice, clock = random.Random(seed), Clock()
+    buffer, model = MarkerJitterBuffer(128, clock), Model(128, clock)
+    pauses = dice.choice([[0.0], [0.001, 0.01], [0.0, 0.01, 0.1, 0.5]])
+    patient = dice.random() < 0.8
+    for arriving in bad_journey(dice, first):
+        clock.now += dice.choice(pauses)
+        frame = expect_same(buffer.add(arriving), model.add(arriving))
+        while frame is not None and (patient or dice.random() < 0.5):
+            frame = expect_same((False, buffer.release()), (False, model.release()))
+        match dice.randrange(20):
+            case 0 | 1 | 2:
+                buffer.on_key_frame()
+                model.whole = True
+            case 3:
+                buffer.on_frame_lost()
+                model.whole = False
+        assert buffer.continuity is (Continuity.WHOLE if model.whole else Continuity.BROKEN)
+
+
+def expect_same(one: tuple[bool, JitterFrame | None], other: tuple[bool, JitterFrame | None]) -> JitterFrame | None:
+    """Return the frame of both, which are equal."""
+    assert one[0] == other[0]
+    assert (one[1] and vars(one[1])) == (other[1] and vars(other[1]))
+    return one[1]
 
 
 # --- Asking again --------------------------------------------------------------------------------

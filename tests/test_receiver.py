@@ -21,7 +21,7 @@ from ball_track import Scene, draw
 from film.video_encoder import CODECS, create_codec, encode
 from support.packets import Clock, packet
 from transport import receiver
-from transport.jitter import PATIENCE, MarkerJitterBuffer
+from transport.jitter import PATIENCE, Continuity, MarkerJitterBuffer
 from transport.receiver import MAX_BEHIND, SHORT, Decoding, install, is_key_frame
 
 SCENE = Scene(64, 64, radius=10)
@@ -196,13 +196,35 @@ async def test_decoding_that_falls_behind_goes_on_at_a_key_frame(monkeypatch: py
     receiving, delta = Receiving(), b"\x11\x00\x00"
     for k in range(100):
         receiving.take(k, delta if k else KEY + b"\0")
-    assert receiving.buffer.broken
+    assert receiving.buffer.continuity is Continuity.BROKEN
     async with asyncio.timeout(DEADLINE):
         shown = [(await receiving.pictures.get()).pts for _ in range(MAX_BEHIND + 2)]
         receiving.take(100, KEY + b"\0")
         receiving.take(101, delta)
         shown += [(await receiving.pictures.get()).pts for _ in range(2)]
     assert shown == [3000 * k + 7 for k in (*range(MAX_BEHIND + 2), 100, 101)]
+
+
+async def test_decoding_that_fails_in_the_thread_waits_for_a_key_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread tells the event loop, and nothing is decoded until a key frame comes."""
+    monkeypatch.setattr(receiver, "SHORT", -1.0)
+    film, receiving, lost = encode_film("vp8", 4, keys=(0, 3)), Receiving(), asyncio.Event()
+    take_note = receiving.buffer.on_frame_lost
+
+    def take_note_and_tell() -> None:
+        take_note()
+        lost.set()
+
+    monkeypatch.setattr(receiving.buffer, "on_frame_lost", take_note_and_tell)
+    receiving.take(0, film[0])
+    receiving.take(1, KEY + b"\xff" * 40)
+    async with asyncio.timeout(DEADLINE):
+        await lost.wait()
+        assert receiving.buffer.continuity is Continuity.BROKEN
+        receiving.take(2, film[2])
+        receiving.take(3, film[3])
+        shown = [(await receiving.pictures.get()).pts for _ in range(2)]
+    assert shown == [7, 3000 * 3 + 7]
 
 
 async def test_decoding_ends_while_its_thread_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,6 +323,19 @@ async def test_install_falls_back_with_one_warning(name: str, fault: str, caplog
     before = dict(vars(made))
     assert not install(made)
     assert vars(made) == before
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+async def test_install_falls_back_where_packets_are_not_noted_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A receiver that keeps a packet's part of the frame elsewhere than on the packet keeps its own buffer."""
+
+    async def handle(_: RTCRtpReceiver, packet: object, arrival_time_ms: int) -> None:
+        """Handle it otherwise."""
+
+    monkeypatch.setattr(RTCRtpReceiver, "_handle_rtp_packet", handle)
+    assert not install(make_receiver())
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 

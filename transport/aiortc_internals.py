@@ -1,8 +1,9 @@
-"""What is private to aiortc and aioice, all of it in this file: what is mended in them, and what is reached for.
+"""What is private to aiortc and aioice: what is mended in them, and what is reached for.
 
-Every private name is checked before it is used. Where one is not as expected, things stay as the library has them,
-with one warning; what is lost by that is said below. Each mend has a test that it is needed, which fails, and so asks
-for its removal, as soon as the library needs it no longer (tests/test_aiortc_internals.py).
+All of it is in this file and two beside it that have one subject each: aiortc_receiver.py, the parts of a receiver,
+and clocks.py. Every private name is checked before it is used. Where one is not as expected, things stay as the library
+has them, with one warning; what is lost by that is said below. Each mend has a test that it is needed, which fails, and
+so asks for its removal, as soon as the library needs it no longer (tests/test_aiortc_internals.py).
 
     mend                      without it
     datagrams                 one empty UDP datagram from anyone ends a session; strange STUN is a traceback each
@@ -18,21 +19,19 @@ import asyncio
 import contextlib
 import functools
 import ipaddress
-import queue
 import struct
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any
 
 import aioice.ice
 import aioice.stun
-from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
+from aiortc import RTCPeerConnection, RTCRtpSender
 from aiortc.contrib.signaling import TcpSocketSignaling
-from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rate import RateBucket, RateCounter
 from aiortc.rtcdtlstransport import RTCDtlsTransport
-from aiortc.rtcrtpreceiver import NackGenerator, StreamStatistics
+from aiortc.rtcrtpreceiver import StreamStatistics
 from aiortc.rtcsctptransport import RTCSctpTransport
 from aiortc.rtp import is_rtcp
 
@@ -260,52 +259,6 @@ def on_picture_lost(sender: RTCRtpSender, tell: Callable[[], None]) -> bool:
 
     sender._send_keyframe = tell_both  # type: ignore[method-assign]  # on this one only
     return True
-
-
-class ReceiverParts(NamedTuple):
-    """What a receiver of video is made of, as far as it is needed.
-
-    capacity: packets of its jitter buffer; map_timestamp: turns an RTP time stamp into a pts; pictures: where the
-    decoded ones go.
-    """
-
-    capacity: int
-    map_timestamp: Callable[[int], int]
-    pictures: "asyncio.Queue[Any]"
-
-
-RECEIVER = f"_{RTCRtpReceiver.__name__}__"  # how the names of its private parts begin
-
-
-def receiver_parts(receiver: RTCRtpReceiver) -> ReceiverParts | None:
-    """Return the parts of a receiver that has had no packet yet; None if it is not built as expected."""
-    try:
-        buffer = getattr(receiver, f"{RECEIVER}jitter_buffer")
-        map_timestamp = getattr(receiver, f"{RECEIVER}timestamp_mapper").map
-        pictures = receiver.track._queue  # type: ignore[attr-defined]  # a RemoteStreamTrack's
-        expected = (
-            type(buffer) is JitterBuffer
-            and type(getattr(receiver, f"{RECEIVER}nack_generator")) is NackGenerator
-            and type(getattr(receiver, f"{RECEIVER}decoder_queue")) is queue.Queue
-            and getattr(receiver, f"{RECEIVER}decoder_thread") is None
-            and callable(map_timestamp)
-            and type(pictures) is asyncio.Queue
-        )
-    except AttributeError:
-        expected = False
-    if not expected:
-        unexpected("RTCRtpReceiver, whose jitter buffer is one frame slower,")
-        return None
-    return ReceiverParts(buffer.capacity, map_timestamp, pictures)
-
-
-def replace_parts(
-    receiver: RTCRtpReceiver, buffer: JitterBuffer, nack: NackGenerator, decoding: "queue.Queue[Any]"
-) -> None:
-    """Exchange the parts of a receiver that has had no packet yet, and is built as expected."""
-    setattr(receiver, f"{RECEIVER}jitter_buffer", buffer)
-    setattr(receiver, f"{RECEIVER}nack_generator", nack)
-    setattr(receiver, f"{RECEIVER}decoder_queue", decoding)
 
 
 def tap_sender(

@@ -15,11 +15,13 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from enum import Enum
 
-from aiortc.jitterbuffer import JitterBuffer, JitterFrame
-from aiortc.rtcrtpreceiver import NackGenerator
+from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtp import RTP_HISTORY_SIZE, RtpPacket
 from aiortc.utils import uint16_gt
+
+from transport.aiortc_receiver import payload_of
 
 SEQUENCE_NUMBERS = 65536  # RTP's are 16 bits long
 PATIENCE = 0.4  # s that a gap may last before it is given up: three round trips of a slow network
@@ -30,39 +32,60 @@ DETOUR = 0.03  # s by which a packet may be overtaken without being lost
 PLI_INTERVAL = 0.2  # s between two requests for a key frame
 
 
-class MarkerJitterBuffer(JitterBuffer):
+class Continuity(Enum):
+    """Whether the next frame has what it refers to."""
+
+    WHOLE = "every frame from the last key frame on has come, and could be decoded"
+    BROKEN = "a frame is missing: none can be decoded before the next key frame"
+
+
+class MarkerJitterBuffer:
     """A jitter buffer that releases a frame as soon as all of its packets are there.
 
+    It stands where aiortc has its own JitterBuffer, of which a receiver calls `add` only. Each packet is looked at
+    once: what continues the first frame goes to that frame, what lies behind a gap waits under its number.
+
+    `continuity` is the buffer's own to change: it sees what is lost on the way, and is told of the rest.
+
     Args:
+        capacity: from the oldest packet that is held to the newest one, in sequence numbers.
         clock: returns monotonic seconds.
     """
 
     def __init__(self, capacity: int = 512, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(capacity=capacity, is_video=True)
         self.nack = PersistentNackGenerator(clock)
-        self.broken = True  # frames are missing: who takes them sets it to False when a key frame has come
+        self.continuity = Continuity.BROKEN  # a stream begins with a key frame
+        self._capacity = capacity
         self._clock = clock
-        self._highest = 0  # sequence number; the newest packet's
+        self._origin: int | None = None  # sequence number; the first frame's first packet
+        self._next = 0  # sequence number; the first packet that is missing
+        self._begun: list[bytes] = []  # what is there of the first frame, from its first packet on
+        self._timestamp = 0  # ticks; that frame's
+        self._waiting: dict[int, RtpPacket] = {}  # by sequence number; all others
         self._gap_since: float | None = None
         self._torn: int | None = None  # time stamp of a frame that may lack its beginning
         self._asked = clock()  # when a key frame was last asked for; the stream opens with one unasked
 
     def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
-        """Take in a packet.
+        """Take in a packet; of two with one sequence number the first.
 
         Returns:
             Whether to ask for a key frame, and the first frame that is whole now, if one is; take the
             others with `release`.
         """
+        number = packet.sequence_number
         if self._origin is None:
-            self._highest = packet.sequence_number
-        elif 0 < (self._origin - packet.sequence_number) % SEQUENCE_NUMBERS <= self.capacity:
-            return False, None  # sent again in vain: aiortc would take one 100 packets late for a new stream
-        dropped, frame = super().add(packet)
-        now = self._clock()
-        if (packet.sequence_number - self._highest) % SEQUENCE_NUMBERS < SEQUENCE_NUMBERS // 2 or dropped:
-            self._highest = packet.sequence_number
-        if frame is not None or not self._has_gap():
+            self._begin_at(number)
+        ahead = self._ahead(number)
+        if ahead >= SEQUENCE_NUMBERS - self._capacity:
+            return False, None  # sent again in vain
+        dropped = ahead >= self._capacity
+        if dropped:
+            self._make_room(number)
+        if ahead >= len(self._begun):
+            self._waiting.setdefault(number, packet)
+        frame, now = self.release(), self._clock()
+        if frame is not None or not self._waiting:
             self._gap_since = None
         elif self._gap_since is None:
             self._gap_since = now
@@ -72,18 +95,14 @@ class MarkerJitterBuffer(JitterBuffer):
             dropped = True
             frame = self.release()
         if dropped:
-            self.broken = True
-            self._asked = now
-        elif self.broken and now - self._asked > PLI_INTERVAL:
-            dropped, self._asked = True, now
-        return dropped, frame
+            self.continuity = Continuity.BROKEN
+        elif self.continuity is Continuity.WHOLE or now - self._asked <= PLI_INTERVAL:
+            return False, frame
+        self._asked = now
+        return True, frame
 
     def release(self) -> JitterFrame | None:
-        """Return the next frame if it is whole, else None."""
-        return self._remove_frame(0)
-
-    def _remove_frame(self, sequence_number: int) -> JitterFrame | None:  # noqa: ARG002
-        """Remove and return the first frame if all of it is there; aiortc's signature, whose argument is of no use.
+        """Remove and return the next frame if it is whole, else None.
 
         It ends with the packet that has the marker bit, or, where a sender sets none, before the first
         packet with another time stamp.
@@ -95,66 +114,80 @@ class MarkerJitterBuffer(JitterBuffer):
             self._torn = None
         return frame
 
+    def on_key_frame(self) -> None:
+        """Take note that the frame that was released last is a key frame: all that follows can be decoded."""
+        self.continuity = Continuity.WHOLE
+
+    def on_frame_lost(self) -> None:
+        """Take note that a frame that was released is not, or cannot be, decoded."""
+        self.continuity = Continuity.BROKEN
+
     def _take_frame(self) -> JitterFrame | None:
         """Remove and return the packets of the first frame, if they are there without a gap."""
-        if self._origin is None:
-            return None
-        data: list[bytes] = []
-        timestamp = None
-        for count in range(self.capacity):
-            packet = self._packets[(self._origin + count) % self.capacity]
-            if packet is None:
-                return None
-            if timestamp is not None and packet.timestamp != timestamp:
-                self.remove(count)
-                return JitterFrame(b"".join(data), timestamp)
-            timestamp = packet.timestamp
-            data.append(packet._data)  # type: ignore[attr-defined]  # set by the receiver: the depayloaded part
+        while (packet := self._waiting.get(self._next)) is not None:
+            if self._begun and packet.timestamp != self._timestamp:
+                return self._end_frame()
+            del self._waiting[self._next]
+            self._next = (self._next + 1) % SEQUENCE_NUMBERS
+            self._begun.append(payload_of(packet))
+            self._timestamp = packet.timestamp
             if packet.marker:
-                self.remove(count + 1)
-                return JitterFrame(b"".join(data), timestamp)
+                return self._end_frame()
         return None
 
-    def _has_gap(self) -> bool:
-        """Return whether a packet is missing before one that is there."""
-        assert self._origin is not None
-        missing = (self._origin + self._whole_until()) % SEQUENCE_NUMBERS
-        return 0 < (self._highest - missing) % SEQUENCE_NUMBERS < self.capacity
+    def _end_frame(self) -> JitterFrame:
+        """Remove and return the first frame as it is."""
+        frame = JitterFrame(b"".join(self._begun), self._timestamp)
+        self._begin_at(self._next)
+        return frame
 
-    def _whole_until(self) -> int:
-        """Return how many packets from the origin on are there without a gap."""
+    def _begin_at(self, number: int) -> None:
+        """Expect a frame that begins with this packet."""
+        self._origin = self._next = number
+        self._begun = []
+
+    def _ahead(self, number: int) -> int:
+        """Return how many packets lie between the first one and this one, the first included."""
         assert self._origin is not None
-        for count in range(self.capacity):
-            if self._packets[(self._origin + count) % self.capacity] is None:
-                return count
-        return self.capacity
+        return (number - self._origin) % SEQUENCE_NUMBERS
+
+    def _make_room(self, number: int) -> None:
+        """Give up the oldest frames, so that a packet fits in that lies further ahead than the capacity.
+
+        One that lies behind belongs to a sender that has begun anew.
+        """
+        ahead = self._ahead(number)
+        if ahead > SEQUENCE_NUMBERS // 2:
+            self._waiting.clear()
+            self._begin_at(number)
+            return
+        before = self._timestamp if self._begun else None
+        for oldest in sorted(self._waiting, key=self._ahead):
+            timestamp = self._waiting[oldest].timestamp
+            if ahead - self._ahead(oldest) < self._capacity and timestamp != before:
+                self._resume_at(oldest)
+                return
+            before = timestamp
+            del self._waiting[oldest]
+        self._resume_at(number)
 
     def _skip_gap(self) -> None:
         """Give up what is missing, and the frames that it belongs to."""
-        assert self._origin is not None
-        count = self._whole_until()
-        while count < self.capacity and self._packets[(self._origin + count) % self.capacity] is None:
-            count += 1
-        self.remove(count)
-        self._mark_torn()
-        origin = self._origin
-        self.nack.keep(lambda gap: (gap - origin) % SEQUENCE_NUMBERS < self.capacity)
+        first = min(self._waiting, key=self._ahead)
+        self._resume_at(first)
+        self.nack.keep(lambda gap: (gap - first) % SEQUENCE_NUMBERS < self._capacity)
 
-    def smart_remove(self, count: int) -> bool:
-        """Remove the oldest packets to make room, as aiortc calls for; return whether none is left."""
-        empty = super().smart_remove(count)
-        self._mark_torn()
-        return empty
-
-    def _mark_torn(self) -> None:
-        """Take note that packets before the first one were given up: its frame may lack its beginning."""
-        assert self._origin is not None
-        packet = self._packets[self._origin % self.capacity]
+    def _resume_at(self, number: int) -> None:
+        """Give up all packets before this one: its frame, if it is there, may lack its beginning."""
+        self._begin_at(number)
+        packet = self._waiting.get(number)
         self._torn = None if packet is None else packet.timestamp
 
 
-class PersistentNackGenerator(NackGenerator):
+class PersistentNackGenerator:
     """Asks for what is missing again and again: a request, or what it asks for, can be lost as well.
+
+    It stands where aiortc has its own NackGenerator, of which a receiver calls `add`, and then reads `missing`.
 
     It also tells of loss: a packet is missing for longer than a detour takes, or one comes twice unasked, which a
     sender does that knows of loss.
@@ -164,13 +197,13 @@ class PersistentNackGenerator(NackGenerator):
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__()
         self.on_loss: Callable[[], None] = lambda: None
         self._clock = clock
         self._interval = NACK_INTERVAL
         self._missing_since: float | None = None
+        self._newest: int | None = None  # sequence number
         self.gaps: dict[int, float] = {}  # what is missing, oldest first: when it was asked for last, s
-        self.missing: set[int] = set()  # of that, what is to be asked for now; aiortc's name
+        self.missing: set[int] = set()  # of that, what is to be asked for now
         self._asked_for: deque[int] = deque(maxlen=RTP_HISTORY_SIZE)  # what is sent again may come twice
 
     def on_round_trip(self, seconds: float) -> None:
@@ -180,7 +213,7 @@ class PersistentNackGenerator(NackGenerator):
     def add(self, packet: RtpPacket) -> bool:
         """Take note of a packet; return whether it is time to ask for those in `missing`."""
         number, now = packet.sequence_number, self._clock()
-        if self.max_seq is None or uint16_gt(number, self.max_seq):
+        if self._newest is None or uint16_gt(number, self._newest):
             self._add_newest(number)
         elif number in self.gaps:
             del self.gaps[number]
@@ -200,11 +233,11 @@ class PersistentNackGenerator(NackGenerator):
 
     def _add_newest(self, number: int) -> None:
         """Take note of a packet that is newer than all others: what lies between is missing, if it can be had."""
-        if self.max_seq is not None:
-            skipped = min((number - self.max_seq) % SEQUENCE_NUMBERS, RTP_HISTORY_SIZE) - 1
+        if self._newest is not None:
+            skipped = min((number - self._newest) % SEQUENCE_NUMBERS, RTP_HISTORY_SIZE) - 1
             for distance in range(skipped, 0, -1):
                 self.gaps[(number - distance) % SEQUENCE_NUMBERS] = -math.inf
-        self.max_seq = number
+        self._newest = number
         self.keep(lambda gap: (number - gap) % SEQUENCE_NUMBERS < RTP_HISTORY_SIZE)
 
     def keep(self, wanted: Callable[[int], bool]) -> None:

@@ -8,7 +8,7 @@
   until a key frame comes. The same happens to a decoder that falls behind; its queue would grow for ever.
 
 aiortc has no public way to choose any of this. `install` therefore exchanges parts of the receiver (by
-aiortc_internals.py), and leaves everything as it was if one of them is not what is expected.
+aiortc_receiver.py), and leaves everything as it was if one of them is not what is expected.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ from aiortc.jitterbuffer import JitterFrame
 from aiortc.mediastreams import VIDEO_TIME_BASE
 from av.video.codeccontext import VideoCodecContext
 
-from transport import aiortc_internals as internals
-from transport.jitter import MarkerJitterBuffer, PersistentNackGenerator
+from transport.aiortc_receiver import receiver_parts, replace_parts
+from transport.jitter import Continuity, MarkerJitterBuffer, PersistentNackGenerator
 
 logger = logging.getLogger(__name__)
 
@@ -66,13 +66,15 @@ class Decoding(queue.Queue[Any]):
             return
         codec, frame = item  # its time stamp is mapped already
         while frame is not None:
-            if self._buffer.broken and is_key_frame(codec.name, frame.data):
-                self._buffer.broken = False
+            if self._buffer.continuity is Continuity.BROKEN and is_key_frame(codec.name, frame.data):
+                self._buffer.on_key_frame()
             if self._behind > MAX_BEHIND:
-                self._buffer.broken = True
+                self._buffer.on_frame_lost()
             if codec.name.upper() not in DECODERS:
                 super().put((codec, frame), block, timeout)  # aiortc's may know it
-            elif frame.data and not self._buffer.broken:  # without data it would mean the end to the decoder
+            elif (
+                frame.data and self._buffer.continuity is Continuity.WHOLE
+            ):  # without data it would mean the end to the decoder
                 self._take(codec.name.upper(), frame)
             frame = self._buffer.release()
             if frame is not None:
@@ -91,24 +93,27 @@ class Decoding(queue.Queue[Any]):
         loop = asyncio.get_running_loop()
         loop.run_in_executor(self._thread, self._decode, self._decoder[1], packet).add_done_callback(self._on_decoded)
 
-    def _decode(self, decoder: VideoCodecContext, packet: "av.Packet[Any]") -> list[av.VideoFrame]:
-        """Return the pictures that a packet completes; none where it is damaged."""
+    def _decode(self, decoder: VideoCodecContext, packet: "av.Packet[Any]") -> list[av.VideoFrame] | None:
+        """Return the pictures that a packet completes; None where it is damaged."""
         began = time.perf_counter()
         try:
             return decoder.decode(packet)
         except av.FFmpegError as error:
             logger.info("a frame that cannot be decoded: %s", error)
-            self._buffer.broken = True
-            return []
+            return None
         finally:
             self._took = time.perf_counter() - began
 
-    def _on_decoded(self, future: "asyncio.Future[list[av.VideoFrame]]") -> None:
+    def _on_decoded(self, future: "asyncio.Future[list[av.VideoFrame] | None]") -> None:
         self._behind -= 1
         if not future.cancelled():
             self._deliver(future.result())
 
-    def _deliver(self, pictures: list[av.VideoFrame]) -> None:
+    def _deliver(self, pictures: list[av.VideoFrame] | None) -> None:
+        """Hand on what has been decoded, in the event loop."""
+        if pictures is None:
+            self._buffer.on_frame_lost()
+            return
         for picture in pictures:
             self._pictures.put_nowait(picture)
 
@@ -146,9 +151,9 @@ def install(receiver: RTCRtpReceiver) -> PersistentNackGenerator | None:
         What asks for the packets that are missing; None if it could not be done. Then the receiver is as it was, and
         a warning was logged.
     """
-    parts = internals.receiver_parts(receiver)
+    parts = receiver_parts(receiver)
     if parts is None:
         return None
     buffer = MarkerJitterBuffer(capacity=parts.capacity)
-    internals.replace_parts(receiver, buffer, buffer.nack, Decoding(buffer, parts.map_timestamp, parts.pictures))
+    replace_parts(receiver, buffer, buffer.nack, Decoding(buffer, parts.map_timestamp, parts.pictures))
     return buffer.nack
