@@ -82,7 +82,7 @@ def test_mismatch_is_one_clear_line(theirs: str):
         assert "Traceback" not in serving.output
 
 
-@pytest.mark.parametrize("transport", IMAGE_TRANSPORTS)
+@pytest.mark.parametrize("transport", [pytest.param("datachannel", marks=pytest.mark.slow), "tcp"])
 def test_server_notices_a_killed_client(tmp_path: Path, transport: str):
     """A client killed outright is noticed long before WebRTC would, and its account closed; another one is served."""
     port, path = free_port(), tmp_path / "s.json"
@@ -103,7 +103,7 @@ def test_server_notices_a_killed_client(tmp_path: Path, transport: str):
     assert [each["end"] for each in read_summary(path)["clients"]] == ["vanished", "stopped"]
 
 
-@pytest.mark.parametrize("transport", IMAGE_TRANSPORTS)
+@pytest.mark.parametrize("transport", [pytest.param("datachannel", marks=pytest.mark.slow), "tcp"])
 def test_client_comes_back_to_a_server_that_was_killed(transport: str):
     """A client whose server was killed dials again, and the next server scores it."""
     port = free_port()
