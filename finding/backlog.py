@@ -3,7 +3,8 @@
 A frame is skipped if it cannot be found before the next one is due. That is a question of time, not of number: after
 a lost packet has come at last, the frames that waited for it arrive all at once, and where process_a needs a
 millisecond for each, all of them are found before the next one comes. Where it needs longer than a frame lasts, only
-the newest waits.
+the newest waits. And what is older than the newest frame by more than STALE is of no use to anybody, though it could be
+found: it comes after a time without network.
 
 How long a frame takes is the mean of the last few, and how long one lasts is the shortest distance between the time
 stamps of the last few: some may have been lost on the way.
@@ -14,6 +15,7 @@ from typing import Generic, TypeVar
 
 CLOCK_RATE = 90_000  # ticks of a time stamp / s
 MAX_WAITING = 16  # frames; each holds on to a decoded picture
+STALE = 1.0  # s
 REMEMBERED = 8  # frames, for how long they take and last
 
 T = TypeVar("T")
@@ -44,7 +46,8 @@ class Backlog(Generic[T]):
         self._last = pts
         self._waiting.append((pts, frame))
         skipped = []
-        while len(self._waiting) > max(1, self.room() - busy):
+        oldest = pts - STALE * CLOCK_RATE
+        while self._waiting[0][0] < oldest or len(self._waiting) > max(1, self.room() - busy):
             skipped.append(self._waiting.popleft()[0])
         return skipped
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finding.backlog import CLOCK_RATE, MAX_WAITING, Backlog
+from finding.backlog import CLOCK_RATE, MAX_WAITING, STALE, Backlog
 
 FPS = 30
 TICKS = CLOCK_RATE // FPS
@@ -42,6 +42,19 @@ class Loop:
         if self._current is None:
             self._current = self.backlog.pop()
             self._done = now + self._find
+
+
+def test_frames_from_before_a_time_without_network_are_skipped():
+    """What comes at last, with a frame beside it that is newer by more than STALE, is passed over but for the first."""
+    loop = Loop(0.002)
+    for k in range(20):
+        loop.arrive(k, k / FPS)
+    back = 20 + round((STALE + 4) * FPS)
+    for k in (*range(20, 30), back):
+        loop.arrive(k, back / FPS)
+    loop.work(100)
+    assert loop.skipped == list(range(21 * TICKS, 30 * TICKS, TICKS))
+    assert loop.latency[back] == pytest.approx(0.002, abs=0.003)
 
 
 @pytest.mark.parametrize("burst", range(2, 10))
@@ -91,10 +104,10 @@ def test_first_frames_wait_alone():
 
 
 def test_waiting_frames_are_bounded():
-    """At one frame a second thousands could be found in between, and are not kept."""
+    """Where many more could be found before the next one is due, they are not kept."""
     backlog: Backlog[None] = Backlog()
     backlog.on_found(0.0005)
-    skipped = [pts for k in range(100) for pts in backlog.add(k * CLOCK_RATE, None, busy=False)]
+    skipped = [pts for k in range(100) for pts in backlog.add(k * TICKS, None, busy=False)]
     assert len(skipped) == 100 - MAX_WAITING
 
 
