@@ -49,7 +49,7 @@ from programs.server_options import BALL, LOG, parse_args
 from programs.session import VIEWER, Session
 from protocol.images import PNG
 from scoring.budget import judge
-from scoring.ledger import Frame, Ledger, Score, total
+from scoring.ledger import Frame, Ledger, Tally, total
 from scoring.metrics import ServerMetrics
 from scoring.records import Records
 from scoring.settings import Settings, command_line
@@ -120,9 +120,9 @@ class BallVideoTrack(MediaStreamTrack):
             stepped = rule is not None and rule.on_behind(began)
         await wait_while(lambda: self._ledger.behind > 0, self._answered, PROBE_INTERVAL)
         now = self._film.clock()
-        self._ledger.score.network["held_back_ms"] += round((now - began) * 1000)
+        self._ledger.tally.network["held_back_ms"] += round((now - began) * 1000)
         if rule is not None and stepped:
-            self._ledger.score.network["rung_changes"] = rule.changes
+            self._ledger.tally.network["rung_changes"] = rule.changes
             rule.on_resumed(now)
         return behind >= max(MAX_BEHIND, 3 / self._film.fps)
 
@@ -186,7 +186,7 @@ class Server:
         if args.transport != "media":
             self.codec = "png" if args.quality is PNG else "jpeg"
         self.metrics = ServerMetrics(
-            self._scores,
+            self._tallies,
             lambda: sum(session.kind != VIEWER for session in self._sessions),
             lambda: Counter(session.rung for session in self._sessions),
             lambda: sum(session.kind == VIEWER for session in self._sessions),
@@ -196,12 +196,12 @@ class Server:
         self.stop = asyncio.Event()
         self.failure: str | None = None  # why the film is gone for everybody
         self._listening = self._printing_failed = False
-        self._terminal = Terminal(args.print, self.score)
+        self._terminal = Terminal(args.print, self.tally)
         self._records = Records(args.summary, args.csv)
         self._settings = Settings(vars(args), command_line())
         self._numbers = itertools.count(1)
         self._sessions: set[Session] = set()
-        self._ended = Score()  # of the clients that have left
+        self._ended = Tally()  # of the clients that have left
         self._clients: deque[dict[str, Any]] = deque(maxlen=MAX_CLIENTS_TOLD)  # their summaries
         self._left = 0  # of them there were so many
         self._viewers = 0  # that have left
@@ -289,13 +289,13 @@ class Server:
         self._printing_failed = True
         logger.error("nothing more is printed until the end: %r", error, exc_info=error)
 
-    def score(self) -> Score:
+    def tally(self) -> Tally:
         """Return the counts and figures of all clients together, as of now."""
-        return total(self._scores())
+        return total(self._tallies())
 
-    def _scores(self) -> tuple[Score, ...]:
-        """Return the score of the clients that have left, and that of each one that has not."""
-        return self._ended, *(session.ledger.score for session in self._sessions)
+    def _tallies(self) -> tuple[Tally, ...]:
+        """Return the tally of the clients that have left, and that of each one that has not."""
+        return self._ended, *(session.ledger.tally for session in self._sessions)
 
     def on_joined(self, session: Session) -> None:
         """Take note of a client that is ready for the film."""
@@ -316,7 +316,7 @@ class Server:
         if session not in self._sessions:
             return
         self._sessions.discard(session)
-        self._ended.merge(session.ledger.score)
+        self._ended.merge(session.ledger.tally)
         end = f"{session.kind} {session.number} from {session.peer}: {session.ledger.end}"
         if session.kind == VIEWER:
             self._viewers += 1

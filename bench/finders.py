@@ -130,7 +130,7 @@ def decoded(scenery: Scenery, seed: int, frames: int) -> Iterator[tuple[Image, P
 # --- The comparison ------------------------------------------------------------------------------
 
 
-class Tally(NamedTuple):
+class Outcome(NamedTuple):
     """What a way made of frames. errors: px, of those found; took: ms, of each."""
 
     shown: int  # frames with a ball
@@ -139,7 +139,7 @@ class Tally(NamedTuple):
     took: Sequence[float]
 
 
-def try_out(way: Callable[[Image], Answer], scenery: Scenery, seed: int, frames: int) -> Tally:
+def try_out(way: Callable[[Image], Answer], scenery: Scenery, seed: int, frames: int) -> Outcome:
     """Show a clip to a way."""
     shown = false = 0
     errors: list[float] = []
@@ -155,16 +155,16 @@ def try_out(way: Callable[[Image], Answer], scenery: Scenery, seed: int, frames:
             errors.append(math.dist(answer, truth))
         else:
             false += answer is not None
-    return Tally(shown, false, errors, took)
+    return Outcome(shown, false, errors, took)
 
 
-def figures_of(name: str, tallies: Sequence[Tally]) -> Figures:
+def figures_of(name: str, outcomes: Sequence[Outcome]) -> Figures:
     """Return what some clips add up to, each figure's name behind `name`."""
-    errors = [error for tally in tallies for error in tally.errors]
-    took = [each for tally in tallies for each in tally.took]
+    errors = [error for outcome in outcomes for error in outcome.errors]
+    took = [each for outcome in outcomes for each in outcome.took]
     figures = {
-        "found": 100 * len(errors) / sum(tally.shown for tally in tallies),
-        "false": 100 * sum(tally.false for tally in tallies) / len(took),
+        "found": 100 * len(errors) / sum(outcome.shown for outcome in outcomes),
+        "false": 100 * sum(outcome.false for outcome in outcomes) / len(took),
         "ms": statistics.median(took),
     }
     if errors:
@@ -182,14 +182,14 @@ class Held(Case):
         threads = cv2.getNumThreads()
         cv2.setNumThreads(1)
         try:
-            tallies = {each: try_out(WAYS[self.name](each), each, seed, frames) for each in SCENERIES}
+            outcomes = {each: try_out(WAYS[self.name](each), each, seed, frames) for each in SCENERIES}
         finally:
             cv2.setNumThreads(threads)
         figures: Figures = {}
         for textured, name in ((False, "black"), (True, "textured")):
-            figures |= figures_of(name, [tally for each, tally in tallies.items() if each.textured == textured])
-        for each, tally in tallies.items():  # for results.json
-            figures |= figures_of(str(each), [tally])
+            figures |= figures_of(name, [outcome for each, outcome in outcomes.items() if each.textured == textured])
+        for each, outcome in outcomes.items():  # for results.json
+            figures |= figures_of(str(each), [outcome])
         return figures
 
 

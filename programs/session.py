@@ -59,7 +59,7 @@ class Session:
         encoders = None if isinstance(signaling, WhepSignaling) else server.encoders
         self._track = server.create_track(self.ledger, encoders, answered, self._on_failure, self._on_congested)
         self._link = self._create_link(signaling, server.args)
-        self.ledger.score.network = self._link.traffic
+        self.ledger.tally.network = self._link.traffic
 
     def _create_link(self, signaling: AcceptedSignaling, args: argparse.Namespace) -> Link:
         """Return what brings the track to the client."""
@@ -102,7 +102,7 @@ class Session:
 
     def summary(self) -> dict[str, Any]:
         """Return its score, and what was done for it, as plain numbers."""
-        summary, place = self.ledger.score.summary(), self._track.encoded
+        summary, place = self.ledger.tally.summary(), self._track.encoded
         summary["network"] |= {"rung": self.rung, "bitrate": place.bitrate if place is not None else None}
         return summary
 

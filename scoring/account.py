@@ -124,7 +124,7 @@ class Account:
             return
         assert frame.reported is not None
         assert frame.latency_ms is not None
-        counts = self.ledger.score.frames
+        counts = self.ledger.tally.frames
         score = Score(frame.reported, frame.error_px, frame.latency_ms, counts[State.SCORED], counts[State.LOST])
         self._send(encode(score))
 

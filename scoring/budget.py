@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from scoring.ledger import FIGURES, Score, State
+from scoring.ledger import FIGURES, State, Tally
 
 RELATIONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -104,10 +104,10 @@ def parse_requirement(text: str) -> Requirement:
 
 def figure_names() -> list[str]:
     """Return what a budget may speak of: the way to each number of a summary."""
-    score = Score()
+    tally = Tally()
     for figure in FIGURES:
-        getattr(score, figure).add(1.0)
-    return [*_ways(score.summary()), "server_cpu_s"]
+        getattr(tally, figure).add(1.0)
+    return [*_ways(tally.summary()), "server_cpu_s"]
 
 
 def judge(requirements: Sequence[Requirement], summary: Mapping[str, Any], say: Callable[[str], None]) -> bool:

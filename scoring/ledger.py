@@ -25,7 +25,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ball_track import Point, Walls
 from common.prediction import Predictor
@@ -77,7 +77,25 @@ class Frame:
     answered: float | None = None
 
 
-class Score:
+class Span(NamedTuple):
+    """When the first of some frames was drawn, and when the last one, s."""
+
+    first: float
+    last: float
+
+
+class Answers(NamedTuple):
+    """What is known of a client that answers.
+
+    newest: s, when the newest frame was drawn that has got its state by a report; quickest: s, from a frame's being
+    drawn to its report.
+    """
+
+    newest: float
+    quickest: float
+
+
+class Tally:
     """Counts and figures, of one client or of all of them.
 
     frames: how many ended in each state, and how many were `sent`. Reports that named no frame are
@@ -103,10 +121,9 @@ class Score:
         self.live_error_px = Distribution()
         self.predicted_error_px = Distribution()
         self.predicted_walls_error_px = Distribution()
-        self.first = math.inf  # s: when the first frame was drawn
-        self.last = -math.inf  # s: when the last one was
+        self.span: Span | None = None  # of the frames that were sent; None before the first
 
-    def merge(self, other: "Score") -> None:
+    def merge(self, other: "Tally") -> None:
         """Add another client's counts and figures to these."""
         self.frames.update(other.frames)
         self.network.update(other.network)
@@ -116,12 +133,18 @@ class Score:
         self.late += other.late
         for figure in FIGURES:
             getattr(self, figure).merge(getattr(other, figure))
-        self.first, self.last = min(self.first, other.first), max(self.last, other.last)
+        if other.span is not None:
+            self.stretch(other.span)
+
+    def stretch(self, span: Span) -> None:
+        """Count the time that other frames took."""
+        mine = span if self.span is None else self.span
+        self.span = Span(min(mine.first, span.first), max(mine.last, span.last))
 
     @property
     def duration_s(self) -> float:
         """Return the time from the first frame to the last, in s."""
-        return max(0.0, self.last - self.first)
+        return 0.0 if self.span is None else self.span.last - self.span.first
 
     def summary(self) -> dict[str, Any]:
         """Return everything as plain numbers, unrounded; the keys are those of summary.json."""
@@ -160,7 +183,7 @@ class Ledger:
         on_left: Callable[[Frame], None] = lambda _: None,
         walls: Walls | None = None,
     ) -> None:
-        self.score = Score()
+        self.tally = Tally()
         self.end: str | None = None  # why it was closed
         self._where = where
         self._on_left = on_left
@@ -170,9 +193,8 @@ class Ledger:
         self._matcher: Matcher[Report, Frame] = Matcher()
         self._heard: deque[int] = deque(maxlen=MAX_HEARD)  # pts of the newest reports, ticks
         self._last_k: int | None = None  # number of the newest frame
-        self._last_but_one = -math.inf  # s: when the frame before the newest was drawn
-        self._answered = math.inf  # s: when the newest frame was drawn that has got its state by a report
-        self._quickest = math.inf  # s from a frame's being drawn to its report
+        self._last_but_one: float | None = None  # s: when the frame before the newest was drawn
+        self._answers: Answers | None = None  # None: it has never answered
 
     @property
     def behind(self) -> float:
@@ -181,7 +203,9 @@ class Ledger:
         That is the time from the newest frame that is answered to the last one but one, less what the quickest
         answer took. The newest does not count: some clients hold a frame back until the next one begins.
         """
-        return max(0.0, self._last_but_one - self._answered - self._quickest)
+        if self._answers is None or self._last_but_one is None:
+            return 0.0
+        return max(0.0, self._last_but_one - self._answers.newest - self._answers.quickest)
 
     @property
     def strays(self) -> int:
@@ -191,7 +215,7 @@ class Ledger:
     @property
     def open(self) -> int:
         """Return how many frames are still on their way."""
-        frames = self.score.frames
+        frames = self.tally.frames
         return frames["sent"] - sum(frames[state] for state in State)
 
     def sent(self, frame: Frame) -> None:
@@ -203,12 +227,12 @@ class Ledger:
             del self._frames[key]
             self._leave(oldest)
         if self._last_k is not None:
-            self.score.late += frame.k - self._last_k - 1
+            self.tally.late += frame.k - self._last_k - 1
         self._last_k = frame.k
         self._frames[frame.pts % MODULUS] = frame
-        self.score.frames["sent"] += 1
-        self.score.first = min(self.score.first, frame.drawn)
-        self._last_but_one, self.score.last = self.score.last, frame.drawn
+        self.tally.frames["sent"] += 1
+        self._last_but_one = None if self.tally.span is None else self.tally.span.last
+        self.tally.stretch(Span(frame.drawn, frame.drawn))
 
     def report(self, message: Message, now: float) -> list[Frame]:
         """Enter what the client says at time `now` (s).
@@ -226,18 +250,18 @@ class Ledger:
             settled = []
             for report in message.reports:
                 if report.pts in self._heard:  # said again in case it was lost: that makes it no truer
-                    self.score.repeated += 1
+                    self.tally.repeated += 1
                 else:
                     settled += self._take(report, now)
             return settled
         if isinstance(message, Restarted):
-            self.score.restarts += 1
+            self.tally.restarts += 1
             return []
         raise ValueError(f"a client does not say {type(message).__name__}")
 
     def reject(self) -> None:
         """Count a message that was none."""
-        self.score.rejected += 1
+        self.tally.rejected += 1
 
     def close(self, end: str) -> None:
         """Close the account for the reason `end`: what is still open is lost.
@@ -262,9 +286,9 @@ class Ledger:
         settled = []
         for (message, now), frame in reports:
             if frame is None:
-                self.score.frames["unmatched"] += 1
+                self.tally.frames["unmatched"] += 1
             elif frame.state is not State.OPEN:
-                self.score.repeated += 1
+                self.tally.repeated += 1
             else:
                 self._account(frame, message, now)
                 settled.append(frame)
@@ -273,8 +297,10 @@ class Ledger:
     def _account(self, frame: Frame, message: Found | Missed | Skipped, now: float) -> None:
         """Give a frame its state, and its figures where it has any."""
         frame.reported, frame.answered = message.pts, now
-        self._answered = max(self._answered, frame.drawn) if math.isfinite(self._answered) else frame.drawn
-        self._quickest = min(self._quickest, now - frame.drawn)
+        self._answers = Answers(
+            frame.drawn if self._answers is None else max(self._answers.newest, frame.drawn),
+            now - frame.drawn if self._answers is None else min(self._answers.quickest, now - frame.drawn),
+        )
         match message:
             case Missed():
                 frame.state = State.MISSED
@@ -284,16 +310,16 @@ class Ledger:
                 frame.state = State.SCORED
                 frame.found = Point(x, y)
                 frame.latency_ms = (now - frame.drawn) * 1000
-                self.score.latency_ms.add(frame.latency_ms)
+                self.tally.latency_ms.add(frame.latency_ms)
                 if frame.truth is not None:
                     frame.error_px = math.dist(frame.found, frame.truth)
-                    self.score.error_px.add(frame.error_px)
+                    self.tally.error_px.add(frame.error_px)
                 truth_now = self._where(now)
                 if truth_now is not None:
                     frame.live_error_px = math.dist(frame.found, truth_now)
-                    self.score.live_error_px.add(frame.live_error_px)
+                    self.tally.live_error_px.add(frame.live_error_px)
                 self._predict(frame, frame.found, now, truth_now)
-        self.score.frames[frame.state] += 1
+        self.tally.frames[frame.state] += 1
 
     def _predict(self, frame: Frame, found: Point, now: float, truth: Point | None) -> None:
         """Predict from a coordinate, and those before it, where the ball is `now` (s), and judge that by the truth."""
@@ -306,18 +332,18 @@ class Ledger:
             if predicted is not None and truth is not None:
                 error = math.dist(predicted, truth)
                 setattr(frame, figure, error)
-                getattr(self.score, figure).add(error)
+                getattr(self.tally, figure).add(error)
 
     def _leave(self, frame: Frame) -> None:
         if frame.state is State.OPEN:
             frame.state = State.LOST
-            self.score.frames[State.LOST] += 1
+            self.tally.frames[State.LOST] += 1
         self._on_left(frame)
 
 
-def total(scores: Iterable[Score]) -> Score:
+def total(tallies: Iterable[Tally]) -> Tally:
     """Return the counts and figures of all clients together."""
-    together = Score()
-    for score in scores:
-        together.merge(score)
+    together = Tally()
+    for tally in tallies:
+        together.merge(tally)
     return together

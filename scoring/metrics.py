@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Histogram, Metric, ProcessColle
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from scoring.ledger import Frame, Score, State
+from scoring.ledger import Frame, State, Tally
 
 ERROR_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)  # px
 LATENCY_BUCKETS = (0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 10)  # s
@@ -32,7 +32,7 @@ class ServerMetrics(Collector):
     """What a server tells.
 
     Args:
-        scores: returns one score for each client that is connected, and those of all that have left.
+        tallies: returns one tally for each client that is connected, and those of all that have left.
         clients: returns how many are connected.
         rungs: returns how many of them are on each rung, 0 is the best.
         viewers: returns how many are shown the film and not scored.
@@ -40,12 +40,12 @@ class ServerMetrics(Collector):
 
     def __init__(
         self,
-        scores: Callable[[], Iterable[Score]],
+        tallies: Callable[[], Iterable[Tally]],
         clients: Callable[[], int],
         rungs: Callable[[], Mapping[int, int]] = dict,
         viewers: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._scores = scores
+        self._tallies = tallies
         self._clients = clients
         self._rungs = rungs
         self._viewers = viewers
@@ -94,13 +94,13 @@ class ServerMetrics(Collector):
         frames: Counter[str] = Counter()
         network: Counter[str] = Counter()
         rejected = repeated = restarts = late = 0
-        for score in self._scores():
-            frames.update(score.frames)
-            network.update(score.network)
-            rejected += score.rejected
-            repeated += score.repeated
-            restarts += score.restarts
-            late += score.late
+        for tally in self._tallies():
+            frames.update(tally.frames)
+            network.update(tally.network)
+            rejected += tally.rejected
+            repeated += tally.repeated
+            restarts += tally.restarts
+            late += tally.late
         yield GaugeMetricFamily("ball_clients", "Clients connected", self._clients())
         yield GaugeMetricFamily("ball_viewers", "Viewers connected, who are not scored", self._viewers())
         yield CounterMetricFamily("ball_frames_sent", "Frames sent to clients", frames["sent"])

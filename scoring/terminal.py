@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from scoring.ledger import Frame, Score, State
+from scoring.ledger import Frame, State, Tally
 
 MODES = ("auto", "live", "second", "every")
 REFRESH_S = {"live": 0.25, "second": 1.0}
@@ -39,13 +39,13 @@ class Terminal:
 
     Args:
         mode: one of MODES; auto chooses by what stdout is.
-        score: returns the counts and figures of all clients together, as of now.
+        total: returns the counts and figures of all clients together, as of now.
     """
 
-    def __init__(self, mode: str, score: Callable[[], Score]) -> None:
+    def __init__(self, mode: str, total: Callable[[], Tally]) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
         self._mode = mode if mode != "auto" else "live" if self._console.is_terminal else "second"
-        self._score = score
+        self._total = total
         self._newest: deque[tuple[int, Frame]] = deque(maxlen=NEWEST)
         self._arrived = asyncio.Event()  # a coordinate, since it was last cleared
         self._live: Live | None = None
@@ -85,12 +85,12 @@ class Terminal:
                 self._live = None
 
     def _refresh(self) -> None:
-        score = self._score()
+        tally = self._total()
         if self._live is not None:
-            self._live.update(Group(self._newest_table(), *summary_tables(score.summary())), refresh=True)
-        elif score.frames["sent"]:
+            self._live.update(Group(self._newest_table(), *summary_tables(tally.summary())), refresh=True)
+        elif tally.frames["sent"]:
             last = describe(*self._newest[-1]) if self._newest else "no coordinate yet"
-            self._console.print(Text(f"{counts(score)} | {last}"))
+            self._console.print(Text(f"{counts(tally)} | {last}"))
 
     def _newest_table(self) -> Table:
         table = Table(title="newest coordinates", title_justify="left")
@@ -123,11 +123,11 @@ def describe(client: int, frame: Frame) -> str:
     )
 
 
-def counts(score: Score) -> str:
+def counts(tally: Tally) -> str:
     """Return the counts of frames as one line."""
     names = ("sent", State.SCORED, State.MISSED, State.SKIPPED, State.LOST)
-    judged = bool(score.error_px.count) or not score.frames[State.SCORED]
-    return "  ".join([*(f"{name_of(name, judged)} {score.frames[name]}" for name in names), f"late {score.late}"])
+    judged = bool(tally.error_px.count) or not tally.frames[State.SCORED]
+    return "  ".join([*(f"{name_of(name, judged)} {tally.frames[name]}" for name in names), f"late {tally.late}"])
 
 
 def name_of(state: str, judged: bool) -> str:

@@ -52,7 +52,7 @@ def test_a_client_whose_reports_fit_nothing_is_told_of_once_and_expelled(caplog:
     assert client.expelled == []
     client.report(int(3 * FPS), None)
     assert set(client.expelled) == {"expelled: its reports fit no frame"}
-    assert client.ledger.score.frames["missed"] == 0
+    assert client.ledger.tally.frames["missed"] == 0
     assert len(caplog.records) == 1
     assert caplog.records[0].levelno == logging.WARNING
 
@@ -64,7 +64,7 @@ def test_a_client_that_comes_right_is_kept() -> None:
         client.report(int(20 * FPS), None)
         client.report(int(20 * FPS), off)
     assert client.expelled == []
-    assert client.ledger.score.frames["missed"] >= 3 * 20 * FPS - 30
+    assert client.ledger.tally.frames["missed"] >= 3 * 20 * FPS - 30
 
 
 def test_a_flood_is_expelled_with_its_reason() -> None:
@@ -90,4 +90,4 @@ def test_a_client_whose_messages_are_none_is_told_of_once(caplog: pytest.LogCapt
     assert "client 3: its last 10 messages are rejected, the newest as" in caplog.text
     assert "docs/protocol.md" in caplog.text
     assert "\x1b" not in caplog.text
-    assert client.ledger.score.rejected == 6 * MANY_REJECTED
+    assert client.ledger.tally.rejected == 6 * MANY_REJECTED

@@ -7,7 +7,7 @@ import pytest
 
 from ball_track import Scene
 from bench import finders
-from bench.finders import SCENERIES, Scenery, Tally, figures_of, pictures, try_out
+from bench.finders import SCENERIES, Outcome, Scenery, figures_of, pictures, try_out
 from bench.prediction import aged_figures, turns
 
 PLAIN = Scenery("vp8", "white", 40)
@@ -45,8 +45,8 @@ def test_try_out_counts_found_false_and_missed() -> None:
 
 def test_figures_of_what_found_nothing_have_no_error() -> None:
     """Shares are of what was shown; where nothing was found there is no error, rather than one of 0."""
-    assert figures_of("a", [Tally(8, 2, [], [1.0] * 10)]) == {"a found": 0, "a false": 20, "a ms": 1}
-    figures = figures_of("a", [Tally(8, 0, [1.0, 3.0], [1.0] * 10), Tally(2, 0, [2.0], [2.0] * 5)])
+    assert figures_of("a", [Outcome(8, 2, [], [1.0] * 10)]) == {"a found": 0, "a false": 20, "a ms": 1}
+    figures = figures_of("a", [Outcome(8, 0, [1.0, 3.0], [1.0] * 10), Outcome(2, 0, [2.0], [2.0] * 5)])
     assert figures["a found"] == pytest.approx(30)
     assert figures["a error mean"] == pytest.approx(2)
 
@@ -55,8 +55,8 @@ def test_every_way_finds_most_of_its_discs() -> None:
     """On decoded frames each way has a ball that it finds: the comparison is with their best."""
     for name, make in finders.WAYS.items():
         if name != "nothing but BGR":
-            tally = try_out(make(PLAIN), PLAIN, 1, 20)
-            assert len(tally.errors) > tally.shown * 0.7, name
+            outcome = try_out(make(PLAIN), PLAIN, 1, 20)
+            assert len(outcome.errors) > outcome.shown * 0.7, name
 
 
 def test_turns_knows_a_bounce() -> None:

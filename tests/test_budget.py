@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scoring.budget import RELATIONS, SHARES, figure_names, judge, parse_requirement
-from scoring.ledger import FIGURES, Score
+from scoring.ledger import FIGURES, Span, Tally
 from scoring.settings import Settings
 from support.programs import read_summary, run
 from tools.procfs import free_port
@@ -22,13 +22,13 @@ ORACLE = {"<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.
 
 def summary_of(sent: int, scored: int, late: int = 0, value: float = 10.0) -> dict[str, Any]:
     """Return a summary in which each scored frame has the same figures, and the others were lost."""
-    score = Score()
-    score.frames.update(sent=sent, scored=scored, lost=sent - scored)
-    score.late, score.first, score.last = late, 0.0, 10.0
+    tally = Tally()
+    tally.frames.update(sent=sent, scored=scored, lost=sent - scored)
+    tally.late, tally.span = late, Span(0.0, 10.0)
     for _ in range(scored):
         for figure in FIGURES:
-            getattr(score, figure).add(value)
-    return score.summary() | {"server_cpu_s": 2.5}
+            getattr(tally, figure).add(value)
+    return tally.summary() | {"server_cpu_s": 2.5}
 
 
 @given(st.sampled_from(sorted(figure_names())), st.sampled_from(sorted(RELATIONS)), FINITE, st.sampled_from(["", " "]))

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from ball_track import Point, Scene
 from protocol.matching import CONFIRMING, MAX_HELD, MODULUS, stamp
-from protocol.messages import Found, Message, Missed, Reports, Restarted, Skipped
-from protocol.messages import Score as ScoreMessage
+from protocol.messages import Found, Message, Missed, Reports, Restarted, Score, Skipped
 from scoring.distribution import Distribution
-from scoring.ledger import DEADLINE_S, Frame, Ledger, Score, State, total
+from scoring.ledger import DEADLINE_S, Frame, Ledger, State, Tally, total
 
 FPS = 30.0
 FINAL = {"scored", "missed", "skipped", "lost"}
@@ -38,7 +37,7 @@ def known(ledger: Ledger, count: int = 8, shift: int = 0) -> None:
         ledger.sent(new_frame(k))
     for k in range(count):
         ledger.report(Found(stamp(k, FPS) + shift, 100, 100), count / FPS)
-    assert ledger.score.frames["scored"] == count
+    assert ledger.tally.frames["scored"] == count
 
 
 # --- Distribution --------------------------------------------------------------------------------
@@ -162,11 +161,11 @@ class NaiveAccount:
     def check(self) -> None:
         """Check that the ledger has as many frames in each state."""
         states = Counter(self.states.values())
-        score = self.ledger.score
-        assert {state: score.frames[state] for state in FINAL} == {state: states[state] for state in FINAL}
-        assert (score.repeated, score.restarts) == (self.counts["repeated"], self.counts["restarts"])
-        assert score.frames["unmatched"] == self.counts["unmatched"]
-        assert score.frames["sent"] == len(self.states)
+        tally = self.ledger.tally
+        assert {state: tally.frames[state] for state in FINAL} == {state: states[state] for state in FINAL}
+        assert (tally.repeated, tally.restarts) == (self.counts["repeated"], self.counts["restarts"])
+        assert tally.frames["unmatched"] == self.counts["unmatched"]
+        assert tally.frames["sent"] == len(self.states)
 
 
 @given(steps, st.integers(0, MODULUS - 1))
@@ -226,10 +225,10 @@ def test_ledger_believes_no_pattern_of_its_own_making() -> None:
         ledger.sent(new_frame(k))
     for _ in range(2 * MAX_HELD):
         assert ledger.report(Found(7, 1, 1), 2.0) == []
-    assert ledger.score.frames["unmatched"] == MAX_HELD
+    assert ledger.tally.frames["unmatched"] == MAX_HELD
     assert ledger.strays == 2 * MAX_HELD
     ledger.close("bye")
-    assert ledger.score.frames == {"sent": 50, "lost": 50, "unmatched": 2 * MAX_HELD}
+    assert ledger.tally.frames == {"sent": 50, "lost": 50, "unmatched": 2 * MAX_HELD}
 
 
 def test_late_are_frames_of_the_film_that_were_not_sent() -> None:
@@ -237,9 +236,9 @@ def test_late_are_frames_of_the_film_that_were_not_sent() -> None:
     ledger = Ledger(still)
     for k in (7, 8, 12, 13, 20):
         ledger.sent(new_frame(k))
-    assert ledger.score.late == 9
-    assert ledger.score.frames["sent"] + ledger.score.late == 20 - 7 + 1
-    assert total([ledger.score, ledger.score]).summary()["late"] == 18
+    assert ledger.tally.late == 9
+    assert ledger.tally.frames["sent"] + ledger.tally.late == 20 - 7 + 1
+    assert total([ledger.tally, ledger.tally]).summary()["late"] == 18
 
 
 def test_ledger_matches_anew_who_begins_anew() -> None:
@@ -248,8 +247,8 @@ def test_ledger_matches_anew_who_begins_anew() -> None:
     for k in range(400):
         ledger.sent(new_frame(k))
         ledger.report(Found(stamp(k, FPS) - (stamp(200, FPS) if k >= 200 else 0), 100, 100), k / FPS + 0.01)
-    assert ledger.score.frames["scored"] >= 398
-    assert ledger.score.latency_ms.max == pytest.approx(10)
+    assert ledger.tally.frames["scored"] >= 398
+    assert ledger.tally.latency_ms.max == pytest.approx(10)
     assert ledger.strays == 0
 
 
@@ -260,7 +259,7 @@ def test_close_settles_nothing_that_is_ambiguous() -> None:
         ledger.sent(new_frame(k))
     ledger.report(Found(5, 100, 100), 0.5)
     ledger.close("vanished")
-    assert ledger.score.frames == {"sent": 10, "lost": 10, "unmatched": 1}
+    assert ledger.tally.frames == {"sent": 10, "lost": 10, "unmatched": 1}
 
 
 def test_close_is_final() -> None:
@@ -270,10 +269,10 @@ def test_close_is_final() -> None:
     known(ledger)
     ledger.sent(new_frame(8))
     ledger.close("bye")
-    before = ledger.score.summary()
+    before = ledger.tally.summary()
     ledger.close("vanished")
     assert ledger.end == "bye"
-    assert ledger.score.summary() == before
+    assert ledger.tally.summary() == before
     assert len(left) == 9
 
 
@@ -302,7 +301,7 @@ def test_report_judges_what_is_predicted_from_the_coordinates_reported() -> None
         truth = scene.position(k)
         ledger.sent(Frame(k, stamp(k, FPS), due + 0.003 * (k % 3), truth, captured=due))
         ledger.report(Found(stamp(k, FPS), truth.x + wrong.x, truth.y + wrong.y), due + late)
-    summary = ledger.score.summary()
+    summary = ledger.tally.summary()
     assert summary["live_error_px"]["p50"] == pytest.approx(240 * late, rel=0.01)
     assert summary["predicted_walls_error_px"]["max"] < 0.05
     assert summary["predicted_walls_error_px"]["p50"] == pytest.approx(0.005, abs=0.0001)
@@ -317,7 +316,7 @@ def test_report_without_walls_has_no_figure_with_walls() -> None:
         for k in range(10):
             ledger.sent(Frame(k, stamp(k, FPS), k / FPS, None))
             ledger.report(Found(stamp(k, FPS), 100 + 10 * k / FPS, 100), k / FPS + 0.1)
-        summary = ledger.score.summary()
+        summary = ledger.tally.summary()
         assert summary["predicted_walls_error_px"] is None
         assert (summary["predicted_error_px"] is not None) == judged
         if judged:
@@ -339,7 +338,7 @@ def test_report_of_the_first_coordinate_predicts_nothing() -> None:
 def test_report_refuses_what_a_client_does_not_say() -> None:
     """A client that gives itself a score is not believed."""
     with pytest.raises(ValueError, match="Score"):
-        Ledger(still).report(ScoreMessage(1, 0.0, 0.0, 0, 0), 0.0)
+        Ledger(still).report(Score(1, 0.0, 0.0, 0, 0), 0.0)
 
 
 def test_report_survives_any_pts() -> None:
@@ -349,7 +348,7 @@ def test_report_survives_any_pts() -> None:
     for pts in (2**63 - 1, -(2**63)):
         assert ledger.report(Missed(pts), 1.0) == []
     ledger.close("bye")
-    assert ledger.score.frames["unmatched"] == 2
+    assert ledger.tally.frames["unmatched"] == 2
 
 
 def test_behind_is_how_late_the_newest_answer_is() -> None:
@@ -373,8 +372,8 @@ def test_reject_counts() -> None:
     """A message that was none is counted, and changes nothing else."""
     ledger = Ledger(still)
     ledger.reject()
-    assert ledger.score.rejected == 1
-    assert not ledger.score.frames
+    assert ledger.tally.rejected == 1
+    assert not ledger.tally.frames
 
 
 def test_ledger_takes_bounded_memory_over_an_hour() -> None:
@@ -396,17 +395,17 @@ def test_ledger_takes_bounded_memory_over_an_hour() -> None:
         most = max(most, len(ledger._frames))
     assert most <= DEADLINE_S * FPS + 1
     assert sys.getsizeof(ledger._frames) <= 4 * size
-    assert len(ledger.score.error_px._buckets) < 10_000
+    assert len(ledger.tally.error_px._buckets) < 10_000
     ledger.close("bye")
     assert left == {State.LOST: 40, State.SCORED: 3600 * 30 - 40}
-    assert ledger.score.frames["unmatched"] == ledger.score.repeated == 0
+    assert ledger.tally.frames["unmatched"] == ledger.tally.repeated == 0
 
 
-# --- Score ---------------------------------------------------------------------------------------
+# --- Tally ---------------------------------------------------------------------------------------
 
 
-def scored(first: int, count: int, error: float) -> Score:
-    """Return the score of a client that saw some frames, the last of them lost."""
+def scored(first: int, count: int, error: float) -> Tally:
+    """Return the tally of a client that saw some frames, the last of them lost."""
     ledger = Ledger(still)
     for k in range(first, first + count):
         ledger.sent(new_frame(k))
@@ -414,7 +413,7 @@ def scored(first: int, count: int, error: float) -> Score:
         ledger.report(Found(stamp(k, FPS), 100 + error, 100), k / FPS + 0.02)
     ledger.reject()
     ledger.close("bye")
-    return ledger.score
+    return ledger.tally
 
 
 def test_summary_has_the_keys_of_summary_json() -> None:
@@ -433,7 +432,7 @@ def test_summary_has_the_keys_of_summary_json() -> None:
 
 def test_summary_of_nothing_has_no_figures() -> None:
     """Where nothing was scored the figures are null, and nothing is divided by nought."""
-    summary = Score().summary()
+    summary = Tally().summary()
     assert summary["error_px"] is summary["latency_ms"] is summary["live_error_px"] is None
     assert summary["predicted_error_px"] is summary["predicted_walls_error_px"] is None
     assert summary["fps"] == summary["duration_s"] == 0
@@ -441,7 +440,7 @@ def test_summary_of_nothing_has_no_figures() -> None:
 
 
 @pytest.mark.parametrize("add", [lambda a, b: total((a, b)), lambda a, b: total(iter([b, a]))])
-def test_total_adds_up_all_clients(add: Callable[[Score, Score], Score]) -> None:
+def test_total_adds_up_all_clients(add: Callable[[Tally, Tally], Tally]) -> None:
     """Counts and figures of two clients are added, the time is from the first frame to the last."""
     together = add(scored(0, 31, 1), scored(30, 61, 3))
     summary = together.summary()
@@ -454,10 +453,10 @@ def test_total_adds_up_all_clients(add: Callable[[Score, Score], Score]) -> None
 
 
 def test_merge_leaves_the_other_one_as_it_was() -> None:
-    """A score that is added to another can go on counting."""
+    """A tally that is added to another can go on counting."""
     other = scored(0, 11, 1)
     before = other.summary()
-    ours = Score()
+    ours = Tally()
     ours.merge(other)
     ours.merge(other)
     assert other.summary() == before
@@ -477,9 +476,9 @@ def test_report_that_is_said_again_counts_once():
                 settled += ledger.report(Reports(reports), k / FPS)
         assert len({each.k for each in settled}) == len(settled)
         assert len(settled) >= 58
-        assert ledger.score.frames["missed"] == len(settled)
-        assert ledger.score.frames["unmatched"] == 0
-        assert ledger.score.repeated > 300
+        assert ledger.tally.frames["missed"] == len(settled)
+        assert ledger.tally.frames["unmatched"] == 0
+        assert ledger.tally.repeated > 300
 
 
 def test_report_that_is_said_again_makes_nothing_truer():

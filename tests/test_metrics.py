@@ -20,7 +20,7 @@ from common import http
 from common.http import ListenError
 from common.options import JsonFormatter
 from scoring import metrics as health
-from scoring.ledger import Frame, Score, State
+from scoring.ledger import Frame, State, Tally
 from support.programs import PATIENCE, read_summary, run
 from tools.procfs import free_port
 
@@ -81,7 +81,7 @@ def told_by(watched: health.ServerMetrics) -> dict[str, float]:
 
 def test_server_metrics_add_up_the_clients():
     """A count is that of all clients together, those that have left included."""
-    here, gone = Score(), Score()
+    here, gone = Tally(), Tally()
     here.frames.update({"sent": 10, State.SCORED: 7, State.LOST: 1, "unmatched": 2})
     gone.frames.update({"sent": 5, State.SCORED: 1, State.MISSED: 1, State.SKIPPED: 3})
     here.rejected, gone.restarts, gone.repeated = 4, 1, 6

@@ -43,6 +43,12 @@ from transport.receiver import is_key_frame
 from transport.signaling import close_signaling
 
 
+def drawn_last(ledger: Ledger) -> float:
+    """Return when the newest frame was drawn that was sent, s."""
+    assert ledger.tally.span is not None
+    return ledger.tally.span.last
+
+
 async def test_track_sends_less_to_who_does_not_answer() -> None:
     """Half a second without answers, and a client gets a key frame now and then; when it answers, it gets all again."""
     reel = Reel(Scene(64, 64, radius=10, speed=100))
@@ -57,7 +63,7 @@ async def test_track_sends_less_to_who_does_not_answer() -> None:
         assert isinstance(packet, Packet)
         assert packet.pts is not None
         if answer:
-            ledger.report(Missed(packet.pts), ledger.score.last + 0.05)
+            ledger.report(Missed(packet.pts), drawn_last(ledger) + 0.05)
             answered.set()
         return is_key_frame("VP8", bytes(packet))
 
@@ -71,7 +77,7 @@ async def test_track_sends_less_to_who_does_not_answer() -> None:
     assert [await get(answer=True) for _ in range(10)] == [False] * 10
     track.stop()
     await encoders.close()
-    frames = ledger.score.frames
+    frames = ledger.tally.frames
     assert frames["sent"] == 30 + 18 + 2 + 10
     assert frames["missed"] == 30 + 1 + 10
 
@@ -91,7 +97,7 @@ async def test_track_goes_to_a_lower_bit_rate_where_a_queue_grows() -> None:
         seen.append(packet.pts)
         if is_key_frame("VP8", bytes(packet)):
             keys.append(packet.pts)
-        for frame in ledger.report(Missed(packet.pts), ledger.score.last + 0.05 + 0.01 * len(seen)):
+        for frame in ledger.report(Missed(packet.pts), drawn_last(ledger) + 0.05 + 0.01 * len(seen)):
             assert frame.answered is not None
             rule.on_answer(frame.drawn, frame.answered)
     assert len(seen) < 60
@@ -99,7 +105,7 @@ async def test_track_goes_to_a_lower_bit_rate_where_a_queue_grows() -> None:
     assert seen == sorted(set(seen))
     assert congested.is_set()
     assert encoders.clients == [0, 1]
-    assert ledger.score.summary()["network"]["rung_changes"] == 1
+    assert ledger.tally.summary()["network"]["rung_changes"] == 1
     track.stop()
     await encoders.close()
 
@@ -366,9 +372,9 @@ async def serving_one(*options: str) -> AsyncIterator[tuple[server.Server, "asyn
 
 async def sends(serving: server.Server, more: int) -> None:
     """Wait until so many more frames were sent."""
-    before = serving.score().frames["sent"]
+    before = serving.tally().frames["sent"]
     async with asyncio.timeout(PATIENCE):
-        while serving.score().frames["sent"] < before + more:  # noqa: ASYNC110  # nothing tells of a frame that is sent
+        while serving.tally().frames["sent"] < before + more:  # noqa: ASYNC110  # nothing tells of a frame that is sent
             await asyncio.sleep(0.01)
 
 
@@ -391,7 +397,7 @@ async def test_server_goes_over_a_frame_that_cannot_be_encoded(monkeypatch: pyte
                 await asyncio.sleep(0.01)
         monkeypatch.setattr(video_encoder, "encode", encode)
         await sends(serving, 10)
-        assert serving.score().late >= 1
+        assert serving.tally().late >= 1
         assert not running.done()
 
 
@@ -457,7 +463,7 @@ async def test_server_remembers_the_last_clients_and_counts_all(
         ledger.close("bye")
         session: Any = type("Left", (), {"number": number, "peer": f"peer {number}", "ledger": ledger})()
         session.kind, session.transport, session.codec = "client", "media", "vp8"
-        session.summary = ledger.score.summary
+        session.summary = ledger.tally.summary
         serving.on_joined(session)
         serving.on_left(session)
     assert serving._close() == 0

@@ -13,7 +13,7 @@ from ball_track import Point
 from protocol.matching import stamp
 from protocol.messages import Found
 from scoring import terminal
-from scoring.ledger import Frame, Ledger, Score, State
+from scoring.ledger import Frame, Ledger, State, Tally
 from scoring.terminal import NEWEST, Terminal, counts, describe, format_number, summary_line, summary_tables
 
 FRAME = Frame(41, 123456, 1.0, Point(100.25, 200.5), State.SCORED, 7, Point(100.5, 201), 0.559017, 8.125, 1.5)
@@ -22,15 +22,15 @@ EVIL = "[bold red]1.2.3.4[/]:5[/nonsense] [link=http://x]"
 DEADLINE = 20.0  # s
 
 
-def scored() -> Score:
-    """Return the score of a client of which 9 frames of 10 came back."""
+def scored() -> Tally:
+    """Return the tally of a client of which 9 frames of 10 came back."""
     ledger = Ledger(lambda _: Point(0, 0))
     for k in range(10):
         ledger.sent(Frame(k, stamp(k, 30), k / 30, Point(3, 4)))
     for k in range(9):
         ledger.report(Found(stamp(k, 30), 3.25, 4), k / 30 + 0.01)
     ledger.close("bye")
-    return ledger.score
+    return ledger.tally
 
 
 def printed(*objects: Any) -> str:
@@ -106,12 +106,12 @@ def test_summary_line_holds_states_and_figures() -> None:
         f" | live error px  p50 {math.hypot(3.25, 4):.3f}  p99 {math.hypot(3.25, 4):.3f}"
         f" | predicted px  p50 {math.hypot(3.25, 4):.3f}  p99 {math.hypot(3.25, 4):.3f}"
     )
-    assert summary_line(Score().summary()) == "sent 0  scored 0  missed 0  skipped 0  lost 0  unmatched 0  late 0"
+    assert summary_line(Tally().summary()) == "sent 0  scored 0  missed 0  skipped 0  lost 0  unmatched 0  late 0"
 
 
 def test_summary_is_one_line_where_stdout_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """A client that leaves costs a container's log one line."""
-    Terminal("auto", Score).summary("client 1 from here: bye", scored().summary())
+    Terminal("auto", Tally).summary("client 1 from here: bye", scored().summary())
     out = capsys.readouterr().out
     assert out.startswith("client 1 from here: bye | sent 10  scored 9 ")
     assert out.count("\n") == 1
@@ -119,12 +119,12 @@ def test_summary_is_one_line_where_stdout_is_no_terminal(capsys: pytest.CaptureF
 
 def test_summary_tables_of_nothing_have_dashes() -> None:
     """Where nothing was scored there are no figures, and there is no error."""
-    assert printed(*summary_tables(Score().summary())).count(" - ") == 25
+    assert printed(*summary_tables(Tally().summary())).count(" - ") == 25
 
 
 def test_every_prints_each_coordinate_on_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     """With --print every a line is there as soon as its coordinate is, however narrow the terminal."""
-    running = Terminal("every", Score)
+    running = Terminal("every", Tally)
     running.coordinate(3, FRAME)
     assert capsys.readouterr().out == LINE + "\n"
     running.coordinate(4, FRAME)
@@ -160,8 +160,8 @@ async def test_second_says_nothing_before_the_first_frame(
 ) -> None:
     """While nobody watches there is nothing to tell; with frames and no coordinate that is told."""
     monkeypatch.setitem(terminal.REFRESH_S, "second", 0.01)
-    scores = [Score(), Score(), Score()]
-    sent = Score()
+    tallies = [Tally(), Tally(), Tally()]
+    sent = Tally()
     sent.frames["sent"] = 1
     out = ""
 
@@ -170,8 +170,8 @@ async def test_second_says_nothing_before_the_first_frame(
         out += capsys.readouterr().out
         return "\n" in out
 
-    await run_until(Terminal("second", lambda: scores.pop() if scores else sent), a_line)
-    assert not scores
+    await run_until(Terminal("second", lambda: tallies.pop() if tallies else sent), a_line)
+    assert not tallies
     assert out.splitlines()[0] == "sent 1  scored 0  missed 0  skipped 0  lost 0  late 0 | no coordinate yet"
 
 
@@ -205,14 +205,14 @@ async def test_live_shows_a_panel_that_fits(
 @pytest.mark.usefixtures("height")
 def test_say_and_summary_take_text_as_it_is(mode: str, capsys: pytest.CaptureFixture[str]) -> None:
     """What a peer calls itself is no markup: it can neither colour a line nor break the printing."""
-    running = Terminal(mode, Score)
+    running = Terminal(mode, Tally)
     running.say(EVIL)
-    running.summary(f"client 1 from {EVIL}: {EVIL}", Score().summary())
+    running.summary(f"client 1 from {EVIL}: {EVIL}", Tally().summary())
     assert capsys.readouterr().out.count(EVIL) == 3
 
 
 def test_say_prints_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     """Nor can it ring a bell, go back in the line or clear the screen."""
-    Terminal("second", Score).say("a\x07b\x08c\x0bd")
+    Terminal("second", Tally).say("a\x07b\x08c\x0bd")
     out = capsys.readouterr().out
     assert not set(out) & set("\x07\x08\x0b")

@@ -44,7 +44,7 @@ async def test_client_that_offers_is_scored(served: tuple[server.Server, str, ai
     for pts in await player.watch(20):
         player.channel.send(json.dumps({"type": "found", "pts": pts, "x": 1.0, "y": 2.0}))
     async with asyncio.timeout(PATIENCE):
-        while not serving.score().frames["scored"]:  # noqa: ASYNC110
+        while not serving.tally().frames["scored"]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     async with http.delete(player.location) as response:
         assert response.status == 200
@@ -68,7 +68,7 @@ async def test_player_without_a_channel_is_a_viewer(served: tuple[server.Server,
     async with http.delete(player.location) as response:
         assert response.status == 200
     await until_left(serving)
-    assert serving.score().frames["sent"] == 0
+    assert serving.tally().frames["sent"] == 0
     assert not serving._clients
     assert serving._viewers == 1
     await player.pc.close()
