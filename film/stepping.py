@@ -18,6 +18,8 @@ import math
 from collections import deque
 from collections.abc import Sequence
 
+from common.steadiness import Steadiness
+
 LOWEST = 40_000  # bit / s
 FRACTION = 5  # of one rung is the next
 LATE = 0.07  # s above the least latency, and so many times what it usually changes by: a queue, and no mere jitter
@@ -75,6 +77,7 @@ class StepRule:
         self.changes = 0
         self._rates = rates
         self._least = LeastLatency()
+        self._steadiness = Steadiness()
         self._answers: deque[tuple[float, float]] = deque()  # s of arrival, s of latency; as few as suffice
         self._jitter = 0.0  # s by which latency usually changes from one answer to the next
         self._last = (0.0, 0.0)  # s, when the last frame that is answered was drawn, and its answer came
@@ -90,6 +93,9 @@ class StepRule:
         if drawn < self._counts_from:
             return
         latency = now - drawn
+        if self._steadiness.on_answer(drawn, latency):
+            self._least = LeastLatency()
+            self._answers.clear()
         self._least.add(latency, now)
         self._well_since = min(self._well_since, now)
         self._answering = True

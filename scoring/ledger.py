@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 
 from ball_track import Point, Walls
 from common.prediction import Predictor
+from common.steadiness import Steadiness
 from protocol.matching import MODULUS, Matcher
 from protocol.messages import MAX_REPORTS, Found, Message, Missed, Reports, Restarted, Skipped
 from scoring.distribution import Distribution
@@ -195,13 +196,15 @@ class Ledger:
         self._last_k: int | None = None  # number of the newest frame
         self._last_but_one: float | None = None  # s: when the frame before the newest was drawn
         self._answers: Answers | None = None  # None: it has never answered
+        self._steadiness = Steadiness()
 
     @property
     def behind(self) -> float:
         """Return by how much (s) answers are late, at least: 0 for a client that has never answered.
 
         That is the time from the newest frame that is answered to the last one but one, less what the quickest
-        answer took. The newest does not count: some clients hold a frame back until the next one begins.
+        answer took. The newest does not count: some clients hold a frame back until the next one begins. Nor does what
+        a client takes by itself, see steadiness.py.
         """
         if self._answers is None or self._last_but_one is None:
             return 0.0
@@ -297,10 +300,13 @@ class Ledger:
     def _account(self, frame: Frame, message: Found | Missed | Skipped, now: float) -> None:
         """Give a frame its state, and its figures where it has any."""
         frame.reported, frame.answered = message.pts, now
-        self._answers = Answers(
-            frame.drawn if self._answers is None else max(self._answers.newest, frame.drawn),
-            now - frame.drawn if self._answers is None else min(self._answers.quickest, now - frame.drawn),
-        )
+        latency = now - frame.drawn
+        late_by_itself = self._steadiness.on_answer(frame.drawn, latency)
+        if self._answers is None:
+            self._answers = Answers(frame.drawn, latency)
+        else:
+            newest, quickest = self._answers
+            self._answers = Answers(max(newest, frame.drawn), latency if late_by_itself else min(quickest, latency))
         match message:
             case Missed():
                 frame.state = State.MISSED
