@@ -43,6 +43,7 @@ from protocol.messages import (
     MessageError,
     Missed,
     Quiet,
+    Report,
     Reports,
     Restarted,
     Score,
@@ -278,7 +279,7 @@ class Client:
         self._counts["restarts"] += 1
         self._send(Restarted())
 
-    def _report(self, report: Found | Missed | Skipped) -> bool:
+    def _report(self, report: Report) -> bool:
         """Send a report, while reports get lost with the last few before it, and twice; return whether it was sent."""
         link = self._link
         if link is None:

@@ -13,7 +13,8 @@ stamps of the last few: some may have been lost on the way.
 from collections import deque
 from typing import Generic, TypeVar
 
-CLOCK_RATE = 90_000  # ticks of a time stamp / s
+from protocol.matching import CLOCK_RATE
+
 MAX_WAITING = 16  # frames; each holds on to a decoded picture
 STALE = 1.0  # s
 REMEMBERED = 8  # frames, for how long they take and last

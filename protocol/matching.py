@@ -51,8 +51,8 @@ MAX_FRAMES = 600  # the newest, among which a shift is looked for: 2.5 s at 240 
 MAX_STRAYS = 30  # reports in a row that name no frame before the shift is forgotten
 
 Shifts = np.ndarray[tuple[int], np.dtype[np.int64]]
-Report = TypeVar("Report")
-Frame = TypeVar("Frame")
+ReportT = TypeVar("ReportT")
+FrameT = TypeVar("FrameT")
 
 
 def stamp(k: int, fps: float) -> int:
@@ -121,7 +121,7 @@ class MatchState(Enum):
     DOUBTED = "doubted"
 
 
-class Matcher(Generic[Report, Frame]):
+class Matcher(Generic[ReportT, FrameT]):
     """Finds out which frames one client's reports speak of.
 
     Attributes:
@@ -134,10 +134,10 @@ class Matcher(Generic[Report, Frame]):
         self.state = MatchState.SEARCHING
         self.shift: int | None = None
         self.strays = 0
-        self._held: deque[tuple[int, Report]] = deque()  # the reports that wait, and the pts that they name
+        self._held: deque[tuple[int, ReportT]] = deque()  # the reports that wait, and the pts that they name
         self._until_search = 0  # so many more reports come before the next search
 
-    def match(self, pts: int, report: Report, frames: dict[int, Frame]) -> list[tuple[Report, Frame | None]]:
+    def match(self, pts: int, report: ReportT, frames: dict[int, FrameT]) -> list[tuple[ReportT, FrameT | None]]:
         """Take a report, and return all reports of which it is known now what they speak of.
 
         Args:
@@ -156,7 +156,7 @@ class Matcher(Generic[Report, Frame]):
             self.state = MatchState.DOUBTED
             self._until_search = 0
         self.strays += 1
-        given_up: list[tuple[Report, Frame | None]] = []
+        given_up: list[tuple[ReportT, FrameT | None]] = []
         if len(self._held) == MAX_HELD:
             given_up.append((self._held.popleft()[1], None))
         self._held.append((pts, report))
@@ -169,18 +169,18 @@ class Matcher(Generic[Report, Frame]):
             self.state, self.shift = MatchState.SEARCHING, None
         return given_up
 
-    def close(self) -> list[tuple[Report, None]]:
+    def close(self) -> list[tuple[ReportT, None]]:
         """Return the reports that still wait: what they speak of will never be known."""
         left = [(report, None) for _, report in self._held]
         self._held.clear()
         return left
 
-    def _fits_again(self, frames: dict[int, Frame]) -> bool:
+    def _fits_again(self, frames: dict[int, FrameT]) -> bool:
         """Return whether the doubt is over: the newest reports all fit the shift that was known."""
         newest = [self._held[index][0] for index in range(-min(CONFIRMING, len(self._held)), 0)]
         return len(newest) == CONFIRMING and all(self._find(pts, frames)[0] is not None for pts in newest)
 
-    def _search(self, frames: dict[int, Frame]) -> int | None:
+    def _search(self, frames: dict[int, FrameT]) -> int | None:
         """Return the shift that explains most of the reports that wait; None if there is none.
 
         The longer there was none, the more seldom it is looked for: a client that names nothing costs little.
@@ -191,12 +191,12 @@ class Matcher(Generic[Report, Frame]):
         self._until_search = len(self._held) // 8 if len(self._held) < MAX_HELD else MAX_HELD // 2
         return find_shift({pts for pts, _ in self._held}, list(islice(reversed(frames), MAX_FRAMES)))
 
-    def _release(self, frames: dict[int, Frame], shift: int | None = None) -> list[tuple[Report, Frame | None]]:
+    def _release(self, frames: dict[int, FrameT], shift: int | None = None) -> list[tuple[ReportT, FrameT | None]]:
         """Know the shift, which may be another one now, and return the reports that waited for it."""
         before = [self._find(pts, frames)[0] if shift is not None else None for pts, _ in self._held]
         self.state, self.strays = MatchState.KNOWN, 0
         self.shift = self.shift if shift is None else shift
-        released: list[tuple[Report, Frame | None]] = []
+        released: list[tuple[ReportT, FrameT | None]] = []
         for (pts, report), old in zip(self._held, before, strict=True):
             frame = self._follow(pts, frames)
             certain = old is None or old is frame  # what fits the shift of before as well may speak of either
@@ -204,7 +204,7 @@ class Matcher(Generic[Report, Frame]):
         self._held.clear()
         return released
 
-    def _follow(self, pts: int, frames: dict[int, Frame]) -> Frame | None:
+    def _follow(self, pts: int, frames: dict[int, FrameT]) -> FrameT | None:
         """Return the frame that a pts names, None if it names none; let the shift follow it by one tick."""
         frame, off = self._find(pts, frames)
         if off:
@@ -212,7 +212,7 @@ class Matcher(Generic[Report, Frame]):
             self.shift = (self.shift + (1 if off > 0 else -1)) % MODULUS
         return frame
 
-    def _find(self, pts: int, frames: dict[int, Frame]) -> tuple[Frame | None, int]:
+    def _find(self, pts: int, frames: dict[int, FrameT]) -> tuple[FrameT | None, int]:
         """Return the frame that a pts names, and by how many ticks it is off; None and 0 if it names none."""
         if self.shift is not None:
             for off in NEAREST:

@@ -57,10 +57,13 @@ class Skipped(NamedTuple):
     pts: int
 
 
+Report = Found | Missed | Skipped  # what a client says of one frame
+
+
 class Reports(NamedTuple):
     """Several reports at once, the newest last: those that were said before may have been lost."""
 
-    reports: tuple[Found | Missed | Skipped, ...]
+    reports: tuple[Report, ...]
 
 
 class Restarted(NamedTuple):
@@ -88,7 +91,7 @@ class Score(NamedTuple):
     lost: int
 
 
-Message = Found | Missed | Skipped | Reports | Restarted | Quiet | Ready | Score
+Message = Report | Reports | Restarted | Quiet | Ready | Score
 KINDS: dict[str, type[Message]] = {
     "found": Found,
     "missed": Missed,
@@ -148,7 +151,7 @@ def parse(data: object) -> Message:
     return kind(**values)
 
 
-def _several(reports: object) -> tuple[Found | Missed | Skipped, ...]:
+def _several(reports: object) -> tuple[Report, ...]:
     """Return the reports of a message that has several.
 
     Raises:
@@ -159,7 +162,7 @@ def _several(reports: object) -> tuple[Found | Missed | Skipped, ...]:
     return tuple(_report(each) for each in reports)
 
 
-def _report(listed: object) -> Found | Missed | Skipped:
+def _report(listed: object) -> Report:
     """Return the report that a list of its name and its values is.
 
     Raises:

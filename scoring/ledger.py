@@ -31,7 +31,7 @@ from ball_track import Point, Walls
 from common.prediction import Predictor
 from common.steadiness import Steadiness
 from protocol.matching import MODULUS, Matcher
-from protocol.messages import MAX_REPORTS, Found, Message, Missed, Reports, Restarted, Skipped
+from protocol.messages import MAX_REPORTS, Found, Message, Missed, Report, Reports, Restarted, Skipped
 from scoring.distribution import Distribution
 
 MAX_HEARD = 8 * MAX_REPORTS  # reports that are known again when they are said again
@@ -39,7 +39,7 @@ DEADLINE_S = 10.0  # a frame that nothing was said of for so long is lost
 
 FIGURES = ("error_px", "latency_ms", "live_error_px", "predicted_error_px", "predicted_walls_error_px")
 
-Report = tuple[Found | Missed | Skipped, float]  # what the client says, and when (s)
+TimedReport = tuple[Report, float]  # and when it came, s
 
 
 class State(StrEnum):
@@ -191,7 +191,7 @@ class Ledger:
         self._straight = Predictor()
         self._folded = Predictor(walls) if walls is not None else None
         self._frames: dict[int, Frame] = {}  # by pts modulo 2^32, oldest first
-        self._matcher: Matcher[Report, Frame] = Matcher()
+        self._matcher: Matcher[TimedReport, Frame] = Matcher()
         self._heard: deque[int] = deque(maxlen=MAX_HEARD)  # pts of the newest reports, ticks
         self._last_k: int | None = None  # number of the newest frame
         self._last_but_one: float | None = None  # s: when the frame before the newest was drawn
@@ -247,7 +247,7 @@ class Ledger:
         Raises:
             ValueError: it is no message of a client's.
         """
-        if isinstance(message, Found | Missed | Skipped):
+        if isinstance(message, Report):
             return self._take(message, now)
         if isinstance(message, Reports):
             settled = []
@@ -279,12 +279,12 @@ class Ledger:
         self._frames.clear()
         self.end = end
 
-    def _take(self, report: Found | Missed | Skipped, now: float) -> list[Frame]:
+    def _take(self, report: Report, now: float) -> list[Frame]:
         """Enter one report; return the frames that got their state by it."""
         self._heard.append(report.pts)
         return self._settle(self._matcher.match(report.pts, (report, now), self._frames))
 
-    def _settle(self, reports: Iterable[tuple[Report, Frame | None]]) -> list[Frame]:
+    def _settle(self, reports: Iterable[tuple[TimedReport, Frame | None]]) -> list[Frame]:
         """Enter reports of which it is known what they speak of; return the frames that got their state by it."""
         settled = []
         for (message, now), frame in reports:
@@ -297,7 +297,7 @@ class Ledger:
                 settled.append(frame)
         return settled
 
-    def _account(self, frame: Frame, message: Found | Missed | Skipped, now: float) -> None:
+    def _account(self, frame: Frame, message: Report, now: float) -> None:
         """Give a frame its state, and its figures where it has any."""
         frame.reported, frame.answered = message.pts, now
         latency = now - frame.drawn

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finding.backlog import CLOCK_RATE, MAX_WAITING, STALE, Backlog
+from finding.backlog import MAX_WAITING, STALE, Backlog
+from protocol.matching import CLOCK_RATE
 
 FPS = 30
 TICKS = CLOCK_RATE // FPS

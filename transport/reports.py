@@ -14,7 +14,8 @@ This module knows no clock and no network: times are handed in, in seconds of an
 import math
 from collections import deque
 
-from protocol.messages import Found, Missed, Reports, Score, Skipped
+from protocol.matching import CLOCK_RATE
+from protocol.messages import Found, Report, Reports, Score
 
 FIRST, AGAIN = (
     3,
@@ -28,9 +29,6 @@ REMEMBERED = 128  # reports, for when they were sent
 ROUND_TRIPS = 8  # of the last ones the least is taken: a score may wait, and never comes early
 LATE = 0.1  # s above the least: there is a queue
 WINDOW = 10.0  # s, for the least delay of a frame; clocks drift
-CLOCK_RATE = 90_000  # ticks of a frame's time stamp / s
-
-Report = Found | Missed | Skipped
 
 
 class Reporting:
