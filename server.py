@@ -147,6 +147,7 @@ class BallVideoTrack(MediaStreamTrack):
             raise MediaStreamError
         if self.encoded is not None:
             _, shot, data, _ = await self.encoded.next(anew)
+            self.encoded.rule.on_sent(self._film.clock() - shot.drawn)
             media = Packet(data)
         else:
             shot = await self._film.next(after=self._last)

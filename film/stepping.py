@@ -9,6 +9,9 @@ Latency also grows for a moment when a lost packet is waited for; but then the f
 closer to each other than they were drawn. A queue lets one through after the other. So the last few answers have to
 be late, over some time, and none of them on the heels of the one before.
 
+And latency grows where the machine is busy with other things. That shows in how late the server itself is with its
+frames: an answer has passed more hands than those, so a multiple of it is taken off before an answer counts as late.
+
 This module knows no clock and no network: times are handed in, in seconds of any monotonic clock.
 
 Source for delay as the sign of congestion: LEDBAT, RFC 6817.
@@ -24,6 +27,7 @@ LOWEST = 40_000  # bit / s
 FRACTION = 5  # of one rung is the next
 LATE = 0.07  # s above the least latency, and so many times what it usually changes by: a queue, and no mere jitter
 JITTERS, JITTER_MAX, JITTER_GAIN = 2, 0.05, 1 / 16  # times; s, at most; weight of the newest change (RFC 3550, A.8)
+LAGS, LAG_FADE = 4, 0.97  # times the server's own lag; what is left of it with each frame
 MIN_ANSWERS, MIN_TIME = 4, 0.12  # so many answers in a row, over so many s, have to be late
 HEELS = 0.4  # of the time between two frames: answers that are closer to each other come out of no queue
 MEMORY = 600.0  # s for which the least latency is remembered: routes change
@@ -80,6 +84,7 @@ class StepRule:
         self._steadiness = Steadiness()
         self._answers: deque[tuple[float, float]] = deque()  # s of arrival, s of latency; as few as suffice
         self._jitter = 0.0  # s by which latency usually changes from one answer to the next
+        self._lag = 0.0  # s by which the server's own frames were late, the worst of lately
         self._last = (0.0, 0.0)  # s, when the last frame that is answered was drawn, and its answer came
         self._counts_from = -math.inf  # s: answers for frames drawn before that say nothing
         self._well_since = math.inf  # s
@@ -87,6 +92,10 @@ class StepRule:
         self._answering = False  # since it was behind last
         self._stepped_up: float | None = None  # s, when the rung above was tried last
         self._patience = UP_FIRST
+
+    def on_sent(self, lag: float) -> None:
+        """Take note that a frame was handed to the connection so many seconds after it was due."""
+        self._lag = max(lag, LAG_FADE * self._lag)
 
     def on_answer(self, drawn: float, now: float) -> None:
         """Take note that the client answered at time `now` (s) for the frame that was drawn at `drawn` (s)."""
@@ -136,7 +145,7 @@ class StepRule:
     @property
     def _late(self) -> float:
         """Return the latency (s) from which on an answer is late."""
-        return self._least.value() + LATE + JITTERS * self._jitter
+        return self._least.value() + LATE + JITTERS * self._jitter + LAGS * self._lag
 
     @property
     def congested(self) -> bool:

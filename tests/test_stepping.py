@@ -57,6 +57,17 @@ class Link:
         return self
 
 
+@pytest.mark.parametrize(("lag", "narrow"), [(0.003, True), (0.05, False)])
+def test_busy_machine_is_no_narrow_connection(lag: float, narrow: bool):
+    """Answers that are late where the server is late with its own frames say nothing of the connection."""
+    rule = StepRule(RATES)
+    for k in range(300):
+        drawn = k * INTERVAL
+        rule.on_sent(lag)
+        rule.on_answer(drawn, drawn + (0.02 if k < 30 else 0.2))
+    assert rule.congested is narrow
+
+
 def test_rungs_fall_from_what_was_asked_for():
     """The best is what was asked for; none is lower than what makes sense."""
     assert rungs(500_000) == RATES
