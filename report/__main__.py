@@ -1,0 +1,125 @@
+"""Make a page of a run, or hold runs beside each other.
+
+    python3 -m report RUN               a page, report.html, in the run's folder
+    python3 -m report RUN RUN ...       a table of what differs from the first, in the terminal
+
+A RUN is a folder that `server.py --out` has made, or a summary followed by its CSV.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from common.files import WholeFile
+from common.options import Parser, output_file
+from report.comparing import HEADINGS, Row, cells, compare, markdown, obstacles, settings_that_differ
+from report.page import comparison_page, run_page
+from report.runs import ReportError, Run, read_runs
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make what is asked for; return the exit status: 0 done, 1 a run cannot be read or a page not be written."""
+    parser = Parser(prog="report", description="Make a page of a run, or compare runs with the first.")
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="a folder of --out, or SUMMARY.json FRAMES.csv"
+    )
+    parser.add_argument(
+        "--out",
+        type=page,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="where to write: .html, of a comparison .md too",
+    )
+    args = parser.parse_args(argv)
+    try:
+        runs = read_runs(args.runs)
+        return _report(runs[0], args) if len(runs) == 1 else _compare(runs, args.out)
+    except ReportError as error:
+        print(f"report: error: {error}", file=sys.stderr)
+        return 1
+
+
+def page(text: str) -> Path:
+    """Return the path of a page to be written.
+
+    Raises:
+        argparse.ArgumentTypeError: it cannot, or is none.
+    """
+    path = output_file(text)
+    if path.suffix not in {".html", ".md"}:
+        raise argparse.ArgumentTypeError(f"{text!r}: must end with .html or .md")
+    return path
+
+
+def _report(run: Run, args: argparse.Namespace) -> int:
+    """Write the page of one run."""
+    folder = args.runs[0] if args.runs[0].is_dir() else args.runs[0].parent
+    paths = args.out or [folder / "report.html"]
+    if wrong := [path for path in paths if path.suffix != ".html"]:
+        raise ReportError(f"{wrong[0]}: one run has no comparison; its page is .html")
+    text = run_page(run) if _can_draw() else ""
+    return max(_write(path, text) for path in paths)
+
+
+def _compare(runs: Sequence[Run], paths: Sequence[Path]) -> int:
+    """Print the comparison, and write it where that is asked for."""
+    rows = [compare(runs[0], run) for run in runs[1:]]
+    _print(runs, rows)
+    status = 0
+    for path in paths:
+        if path.suffix == ".md":
+            status = max(status, _write(path, markdown(runs, rows)))
+        elif _can_draw():
+            status = max(status, _write(path, comparison_page(runs, rows)))
+    return status
+
+
+def _print(runs: Sequence[Run], rows: Sequence[Sequence[Row]]) -> None:
+    console = Console(highlight=False)
+    settings = Table(title="settings that differ", title_justify="left")
+    for head in ("", *(run.name for run in runs)):
+        settings.add_column(Text(head), overflow="fold")
+    for name, values in settings_that_differ(runs).items():
+        settings.add_row(*map(Text, (name, *values)))
+    console.print(settings if settings.row_count else "no setting differs")
+    for run, compared in zip(runs[1:], rows, strict=True):
+        for why in obstacles(runs[0], run):
+            console.print(Text(why))
+        figures = Table(title=Text(f"{run.name} against {runs[0].name}"), title_justify="left")
+        for head in HEADINGS:
+            figures.add_column(head, justify="left" if head == HEADINGS[0] else "right", overflow="fold")
+        for row in compared:
+            figures.add_row(*map(Text, cells(row)))
+        console.print(figures)
+    console.print(Text("in brackets: 95 % intervals; a star: more than chance"))
+
+
+def _can_draw() -> bool:
+    """Return True, if there is what it takes.
+
+    Raises:
+        ReportError: there is not.
+    """
+    if find_spec("matplotlib") is None:
+        raise ReportError("the plots need matplotlib: python3 -m pip install matplotlib")
+    return True
+
+
+def _write(path: Path, text: str) -> int:
+    with WholeFile(path) as file:
+        file.write(text)
+    print(
+        f"{path}: {'cannot be written' if file.failed else 'written'}", file=sys.stderr if file.failed else sys.stdout
+    )
+    return int(file.failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""What a run left behind, read again: its summary.json and its CSV.
+
+A run is a folder as `server.py --out` makes it, or a summary and its CSV. Where the server was killed there is no
+summary, and the CSV has a name of its own yet: then its rows are all there is.
+"""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+STATES = ("scored", "missed", "skipped", "lost")
+FIGURES = {"latency_ms": "latency, ms", "error_px": "error, px", "live_error_px": "live error, px"}
+NUMBERS = ("client", "k", "pts", "x", "y", "true_x", "true_y", *FIGURES)
+CLOCK_RATE = 90_000  # ticks of a pts in a second
+
+Column = NDArray[np.float64]
+
+
+class ReportError(Exception):
+    """A run cannot be read; the text says which file, and why."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The rows of a run's CSV, by column; nan where a row has no number.
+
+    numbers: column: (N,) float64, for each of NUMBERS; states: (N,) index into STATES, -1 for another.
+    """
+
+    numbers: dict[str, Column]
+    states: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    def __getitem__(self, name: str) -> Column:
+        return self.numbers[name]
+
+    def where(self, chosen: NDArray[np.bool_]) -> "Frames":
+        """Return those rows that are chosen, (N,) bool."""
+        return Frames({name: values[chosen] for name, values in self.numbers.items()}, self.states[chosen])
+
+    @property
+    def clients(self) -> list[int]:
+        """Return the numbers of the clients, rising."""
+        return [int(client) for client in np.unique(self["client"])]
+
+    @property
+    def seconds(self) -> Column:
+        """Return when each frame was due, (N,), s since the first of all."""
+        pts = self["pts"]
+        return (pts - pts.min()) / CLOCK_RATE if len(pts) else pts
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run. name: its folder's or its summary's; summary: {} where there is none; frames: none without a CSV."""
+
+    name: str
+    summary: dict[str, Any]
+    frames: Frames
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Return the film's width and height, px, if they are known."""
+        width, _, height = str(self.summary.get("size")).partition("x")
+        return (int(width), int(height)) if width.isdigit() and height.isdigit() else None
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Return all that the summary tells of how the run was made, by name, as texts."""
+        told = self.summary.get("settings")
+        names: dict[str, Any] = {
+            name: self.summary[name] for name in ("size", "transport", "codec") if name in self.summary
+        }
+        return _flat(names | (told if isinstance(told, dict) else {}))
+
+
+def read_runs(paths: Sequence[Path]) -> list[Run]:
+    """Return the runs at these places: folders, and summaries each followed by its CSV.
+
+    Raises:
+        ReportError: one cannot be read.
+    """
+    runs = list[Run]()
+    rest = list(paths)
+    while rest:
+        path = rest.pop(0)
+        if path.is_dir():
+            runs.append(_read_folder(path))
+            continue
+        table = rest.pop(0) if path.suffix == ".json" and rest and rest[0].suffix == ".csv" else None
+        if path.suffix == ".csv":
+            runs.append(Run(str(path), {}, read_frames(path)))
+        else:
+            runs.append(Run(str(path), read_summary(path), read_frames(table) if table else no_frames()))
+    return runs
+
+
+def _read_folder(folder: Path) -> Run:
+    summary, table = folder / "summary.json", folder / "frames.csv"
+    left = sorted(folder.glob(".frames.csv.*.part"))  # of a server that was killed
+    if not summary.exists() and not table.exists() and not left:
+        raise ReportError(f"{folder}: has neither summary.json nor frames.csv: not a run's folder")
+    if not table.exists() and left:
+        frames = read_frames(left[-1], broken=True)
+    else:
+        frames = read_frames(table) if table.exists() else no_frames()
+    return Run(str(folder), read_summary(summary) if summary.exists() else {}, frames)
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """Return a summary.json.
+
+    Raises:
+        ReportError: it cannot be read.
+    """
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ReportError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    if not isinstance(summary, dict):
+        raise ReportError(f"{path}: is no summary")
+    return summary
+
+
+def no_frames() -> Frames:
+    """Return the rows of no CSV."""
+    return Frames({name: np.empty(0) for name in NUMBERS}, np.empty(0, np.int64))
+
+
+def read_frames(path: Path, broken: bool = False) -> Frames:
+    """Return the rows of a CSV.
+
+    Args:
+        path: where it is.
+        broken: whether its last row may be cut off.
+
+    Raises:
+        ReportError: it cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise ReportError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    heads = rows.pop(0) if rows else []
+    if missing := [name for name in ("state", *NUMBERS) if name not in heads]:
+        if broken:
+            return no_frames()
+        raise ReportError(f"{path}: has no column {', '.join(missing)}")
+    if broken and rows:
+        rows.pop()
+    if wrong := next((i for i, row in enumerate(rows, 2) if len(row) != len(heads)), None):
+        raise ReportError(f"{path}: line {wrong} has not the columns of the first")
+    columns = dict(zip(heads, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(heads, ())
+    try:
+        numbers = {name: np.array([float(text or "nan") for text in columns[name]]) for name in NUMBERS}
+    except ValueError as error:
+        raise ReportError(f"{path}: {error}") from None
+    if not all(np.isfinite(numbers[name]).all() for name in ("client", "k", "pts")):
+        raise ReportError(f"{path}: a row has no client, k or pts")
+    codes = {state: code for code, state in enumerate(STATES)}
+    return Frames(numbers, np.array([codes.get(state, -1) for state in columns["state"]], np.int64))
+
+
+def _flat(values: dict[str, Any], before: str = "") -> dict[str, str]:
+    flat = dict[str, str]()
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{before}{name}.")
+        else:
+            text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+            flat[f"{before}{name}"] = text
+    return flat
