@@ -299,6 +299,19 @@ async def test_keep_dialling_tells_the_last_reason():
     server.close()
 
 
+async def test_keep_dialling_tells_of_the_session_that_came_to_nothing():
+    """Where the server is gone after it turned us away, both reasons are told."""
+
+    def turn_away(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+        server.close()
+
+    server = await asyncio.start_server(turn_away, "127.0.0.1", 0)
+    reason = await keep_dialling(server.sockets[0].getsockname()[1], 1.0)
+    assert reason.startswith("no server at 127.0.0.1:")
+    assert reason.endswith("; before that: vanished")
+
+
 async def test_keep_dialling_says_that_something_else_listens():
     """What says something else than an offer is told at once."""
 
