@@ -70,7 +70,7 @@ logger = logging.getLogger(__name__)
 DRAIN_TIMEOUT = 1.0  # s for the server to account for what is on its way, at the end
 OWN_READY_TIMEOUT = 120.0  # s for a person's own finder to be imported, and to look for the first time
 PAGE_ADDRESS = "127.0.0.1", 8080  # of the page, if no other is given
-TELL_INTERVAL = 10.0  # s between two lines of counts, where stdout is no terminal
+COUNTS_INTERVAL = 10.0  # s between two lines of counts, where stdout is no terminal
 
 
 class Client:
@@ -175,7 +175,7 @@ class Client:
     async def _keep_telling(self) -> None:
         """Print the counts now and then, for the log of a client that nobody sees."""
         while not sys.stdout.isatty():
-            await asyncio.sleep(TELL_INTERVAL)
+            await asyncio.sleep(COUNTS_INTERVAL)
             if self._connected:
                 print(self._so_far(), flush=True)
 

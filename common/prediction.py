@@ -34,7 +34,7 @@ from typing import NamedTuple
 from ball_track import Point, Walls, fold
 
 SPAN = 1.0  # s that a coordinate is remembered
-KEPT = 12  # coordinates on a line: more average more noise, fewer follow a path sooner that is not quite straight
+MAX_ON_LINE = 12  # coordinates: more average more noise, fewer follow a path sooner that is not quite straight
 MIN_NOISE = 0.05  # px; what is nearer to the line than a few times this is on it
 START_NOISE = 1.0  # px, as long as no better is known
 OUTSIDE = 6.0  # times the noise: so far from where it should be, a coordinate is off the line
@@ -71,7 +71,7 @@ class _Axis:
 
     def __init__(self, walls: tuple[float, float] | None) -> None:
         self._walls = walls
-        self._kept: deque[tuple[float, float]] = deque(maxlen=KEPT)  # s, px unfolded; oldest first
+        self._kept: deque[tuple[float, float]] = deque(maxlen=MAX_ON_LINE)  # s, px unfolded; oldest first
         self._suspect: tuple[float, float] | None = None  # s, px: the newest one, if it was off the line
         self._unturned: deque[tuple[float, float]] | None = None  # what was kept, if that was taken for a bounce
         self._line: _Line | None = None
@@ -95,7 +95,7 @@ class _Axis:
             self._suspect = time, value
             if self._has_bounced(self._line, time, value):
                 self._unturned = self._kept
-                self._kept = deque(((at, expected + value - place) for at, place in self._kept), maxlen=KEPT)
+                self._kept = deque(((at, expected + value - place) for at, place in self._kept), maxlen=MAX_ON_LINE)
                 self._keep(time, value)
         elif self._unturned is not None and self._fits(_fit(self._unturned), time, value):
             self._kept, self._suspect, self._unturned = self._unturned, None, None

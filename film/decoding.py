@@ -116,7 +116,7 @@ class Reader(threading.Thread):
         except av.ExitError:
             end = SourceError(f"nothing came within {READ_TIMEOUT:g} s")
         except (av.FFmpegError, ValueError) as error:
-            end = SourceError(describe(error))
+            end = SourceError(reason_of(error))
         except Exception as error:  # told where the film is watched
             end = error
         self._hand_over(end)
@@ -248,6 +248,6 @@ def rate_of(packets: "list[Packet[VideoStream]]", stream: VideoStream, otherwise
     return min(max(rate, MIN_FPS), MAX_FPS)
 
 
-def describe(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Return what FFmpeg says, without its number and the file's name."""
     return getattr(error, "strerror", None) or str(error)

@@ -25,7 +25,7 @@ from common.steadiness import Steadiness
 
 LOWEST = 40_000  # bit / s
 FRACTION = 5  # of one rung is the next
-LATE = 0.07  # s above the least latency, and so many times what it usually changes by: a queue, and no mere jitter
+QUEUE_LATENCY = 0.07  # s above the least, and so many times what it usually changes by: a queue, and no mere jitter
 JITTERS, JITTER_MAX, JITTER_GAIN = 2, 0.05, 1 / 16  # times; s, at most; weight of the newest change (RFC 3550, A.8)
 LAGS, LAG_FADE = 4, 0.97  # times the server's own lag; what is left of it with each frame
 MIN_ANSWERS, MIN_TIME = 4, 0.12  # so many answers in a row, over so many s, have to be late
@@ -145,7 +145,7 @@ class StepRule:
     @property
     def _late(self) -> float:
         """Return the latency (s) from which on an answer is late."""
-        return self._least.value() + LATE + JITTERS * self._jitter + LAGS * self._lag
+        return self._least.value() + QUEUE_LATENCY + JITTERS * self._jitter + LAGS * self._lag
 
     @property
     def congested(self) -> bool:

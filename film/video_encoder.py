@@ -38,7 +38,7 @@ SHORT = 0.002  # s; encoding that takes less is done in the event loop: two chan
 SHARP, COARSE = 10, 56  # the coarsest quantizers of VP8, 0 to 63
 OVERSHOOT = 1.15  # of the bit rate, which the encoder may keep up
 BURST = 1.0  # s worth of bits, that it may be ahead of that
-KEPT = 3  # encoded frames; a client further behind goes on at the next key frame
+KEPT_ENCODED = 3  # encoded frames; a client further behind goes on at the next key frame
 
 
 class Encoded(NamedTuple):
@@ -106,7 +106,7 @@ class SharedEncoder:
         self._k = -1  # the frame that was encoded last, or could not be
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
         self._took = math.inf  # s for the newest frame
-        self._kept: deque[Encoded] = deque(maxlen=KEPT)
+        self._kept: deque[Encoded] = deque(maxlen=KEPT_ENCODED)
         self._encoding: asyncio.Task[None] | None = None
         self._key_wanted = True
         self._last_key = -float("inf")  # s of the film's clock

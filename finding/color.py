@@ -22,6 +22,7 @@ import numpy.typing as npt
 from cv2.typing import MatLike
 
 from ball_track import Image, Point, planes
+from common.disc import Disc
 from finding.arcs import SECTORS, Arc, bumps, find_arc, fit_circle
 
 HUES = {  # degrees; between two neighbours, where skin, wood and leaves are, is room
@@ -65,14 +66,6 @@ TO_BGR = np.array(
         [1.1644, 0.0, 1.5960, -222.921],
     ]
 )
-
-
-class Disc(NamedTuple):
-    """A ball in a picture. x, y: its centre, px; radius: px."""
-
-    x: float
-    y: float
-    radius: float
 
 
 class _Blob(NamedTuple):

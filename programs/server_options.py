@@ -80,7 +80,7 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
         help="be a page there that is a client, and be watched: /, /whep, /healthz, /readyz, /metrics (nowhere)",
     )
     args = parser.parse_args(argv)
-    settle(parser, args)
+    settle_options(parser, args)
     try:
         width, height = args.size
         scene = Scene(
@@ -120,7 +120,7 @@ def make_folder(parser: options.Parser, args: argparse.Namespace) -> None:
             setattr(args, name, path)
 
 
-def settle(parser: options.Parser, args: argparse.Namespace) -> None:
+def settle_options(parser: options.Parser, args: argparse.Namespace) -> None:
     """Refuse options that do not go together, and fill in the defaults of those that were not given."""
     media, drawn, scene = args.transport == "media", args.source == BALL, Scene()
     asked = drawn or camera_of(args.source) is not None  # a file has a size and a rate of its own

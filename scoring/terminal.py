@@ -59,7 +59,7 @@ class Terminal:
         self._newest.append((client, frame))
         self._arrived.set()
         if self._mode == "every":
-            self._console.print(Text(describe(client, frame)))
+            self._console.print(Text(coordinate_line(client, frame)))
 
     async def run(self) -> None:
         """Keep printing until cancelled."""
@@ -89,7 +89,7 @@ class Terminal:
         if self._live is not None:
             self._live.update(Group(self._newest_table(), *summary_tables(tally.summary())), refresh=True)
         elif tally.frames["sent"]:
-            last = describe(*self._newest[-1]) if self._newest else "no coordinate yet"
+            last = coordinate_line(*self._newest[-1]) if self._newest else "no coordinate yet"
             self._console.print(Text(f"{counts(tally)} | {last}"))
 
     def _newest_table(self) -> Table:
@@ -112,7 +112,7 @@ class Terminal:
         self._console.print(*summary_tables(summary))
 
 
-def describe(client: int, frame: Frame) -> str:
+def coordinate_line(client: int, frame: Frame) -> str:
     """Return a scored frame as one line."""
     assert frame.found is not None
     true_x, true_y = frame.truth or (None, None)
@@ -127,10 +127,10 @@ def counts(tally: Tally) -> str:
     """Return the counts of frames as one line."""
     names = ("sent", State.SCORED, State.MISSED, State.SKIPPED, State.LOST)
     judged = bool(tally.error_px.count) or not tally.frames[State.SCORED]
-    return "  ".join([*(f"{name_of(name, judged)} {tally.frames[name]}" for name in names), f"late {tally.late}"])
+    return "  ".join([*(f"{state_name(name, judged)} {tally.frames[name]}" for name in names), f"late {tally.late}"])
 
 
-def name_of(state: str, judged: bool) -> str:
+def state_name(state: str, judged: bool) -> str:
     """Return what a state is called: where no truth is known to judge by, scored frames are just found."""
     return "found" if state == State.SCORED and not judged else state
 
@@ -145,7 +145,7 @@ def summary_line(summary: dict[str, Any]) -> str:
     frames = summary["frames"]
     judged = summary["error_px"] is not None or not frames[State.SCORED]
     states = [str(state) for state in State if state is not State.OPEN]
-    told = [f"{name_of(name, judged)} {frames[name]}" for name in ("sent", *states, "unmatched")]
+    told = [f"{state_name(name, judged)} {frames[name]}" for name in ("sent", *states, "unmatched")]
     parts = ["  ".join([*told, f"late {summary['late']}"])]
     if not judged:
         parts.append("no truth is known, so no error")
@@ -161,7 +161,7 @@ def summary_tables(summary: dict[str, Any]) -> tuple[Table, Table]:
     frames = summary["frames"]
     states = [str(state) for state in State if state is not State.OPEN]
     judged = summary["error_px"] is not None or not frames[State.SCORED]
-    names = [name_of(state, judged) for state in states]
+    names = [state_name(state, judged) for state in states]
     title = "frames sent = " + " + ".join(names)
     became = Table(title=title if judged else f"{title}; no truth is known, so no error", title_justify="left")
     others = {"unmatched": frames["unmatched"], "rejected": summary["rejected"], "late": summary["late"]}

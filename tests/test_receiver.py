@@ -22,7 +22,7 @@ from film.video_encoder import CODECS, create_codec, encode
 from support.packets import Clock, packet
 from transport import receiver
 from transport.jitter import PATIENCE, Continuity, MarkerJitterBuffer
-from transport.receiver import MAX_BEHIND, SHORT, Decoding, install, is_key_frame
+from transport.receiver import MAX_UNDECODED, SHORT, Decoding, install, is_key_frame
 
 SCENE = Scene(64, 64, radius=10)
 KEY = b"\x10\x00\x00\x9d\x01\x2a"  # how a VP8 key frame begins: frame tag and start code
@@ -198,11 +198,11 @@ async def test_decoding_that_falls_behind_goes_on_at_a_key_frame(monkeypatch: py
         receiving.take(k, delta if k else KEY + b"\0")
     assert receiving.buffer.continuity is Continuity.BROKEN
     async with asyncio.timeout(DEADLINE):
-        shown = [(await receiving.pictures.get()).pts for _ in range(MAX_BEHIND + 2)]
+        shown = [(await receiving.pictures.get()).pts for _ in range(MAX_UNDECODED + 2)]
         receiving.take(100, KEY + b"\0")
         receiving.take(101, delta)
         shown += [(await receiving.pictures.get()).pts for _ in range(2)]
-    assert shown == [3000 * k + 7 for k in (*range(MAX_BEHIND + 2), 100, 101)]
+    assert shown == [3000 * k + 7 for k in (*range(MAX_UNDECODED + 2), 100, 101)]
 
 
 async def test_decoding_that_fails_in_the_thread_waits_for_a_key_frame(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.messages import MAX_REPORTS, Found, Missed, Reports, Score, encode, parse
-from transport.reports import AGAIN, FIRST, HOLD, LATE, Reporting
+from transport.reports import AGAIN, FIRST, HOLD, QUEUE_DELAY, Reporting
 
 INTERVAL = 1 / 30  # s
 
@@ -115,7 +115,7 @@ def test_reports_are_not_repeated_into_a_queue():
     """Where scores come late, loss is that of a queue that is full: more bytes would make it worse."""
     way = Way()
     way.run(20, loss=0)
-    way.delay += LATE + 0.05
+    way.delay += QUEUE_DELAY + 0.05
     for _ in range(2):
         way.reporting.on_loss(way.now)
     way.run(10, loss=0)

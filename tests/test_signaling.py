@@ -252,8 +252,8 @@ async def test_dial_says_now_and_then_that_there_is_no_server(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     """Not at once, as it may be about to come; then once, and again after a while."""
-    monkeypatch.setattr(dialling, "TELL_AFTER", 0.3)
-    monkeypatch.setattr(dialling, "TELL_INTERVAL", 0.8)
+    monkeypatch.setattr(dialling, "MISSED_AFTER", 0.3)
+    monkeypatch.setattr(dialling, "MISSED_INTERVAL", 0.8)
     monkeypatch.setattr(dialling, "RETRY_MAX", 0.1)
     with pytest.raises(PeerError):
         await dialling.dial("127.0.0.1", free_port(), 2)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from film.stepping import LATE, TRIAL, UP_FIRST, StepRule, rungs
+from film.stepping import QUEUE_LATENCY, TRIAL, UP_FIRST, StepRule, rungs
 
 RATES = (500_000, 100_000, 40_000)
 INTERVAL = 1 / 30  # s
@@ -78,7 +78,7 @@ def test_rungs_fall_from_what_was_asked_for():
 
 @pytest.mark.parametrize("jitter", [0, 0.01, 0.04])
 def test_wide_link_keeps_the_best_rung(jitter: float):
-    """Where there is room, nothing changes, whatever the jitter below LATE."""
+    """Where there is room, nothing changes, whatever the jitter below QUEUE_LATENCY."""
     dice = random.Random(1)
     assert Link(lambda _: 10_000, lambda _: 0.05 + dice.uniform(0, jitter)).run(120).history == []
 
@@ -88,7 +88,7 @@ def test_narrow_link_gets_the_rung_that_fits_and_stays_current():
     link = Link(lambda _: 400).run(25)
     assert [rung for _, rung in link.history] == [1]
     assert link.history[0][0] < 2
-    assert sorted(link.latencies)[int(0.95 * len(link.latencies))] < 0.02 + LATE
+    assert sorted(link.latencies)[int(0.95 * len(link.latencies))] < 0.02 + QUEUE_LATENCY
 
 
 def test_narrower_link_gets_a_lower_rung():

@@ -14,7 +14,7 @@ from protocol.matching import stamp
 from protocol.messages import Found
 from scoring import terminal
 from scoring.ledger import Frame, Ledger, State, Tally
-from scoring.terminal import NEWEST, Terminal, counts, describe, format_number, summary_line, summary_tables
+from scoring.terminal import NEWEST, Terminal, coordinate_line, counts, format_number, summary_line, summary_tables
 
 FRAME = Frame(41, 123456, 1.0, Point(100.25, 200.5), State.SCORED, 7, Point(100.5, 201), 0.559017, 8.125, 1.5)
 LINE = "client 3  k 41  x 100.500  y 201.000  true x 100.250  true y 200.500  error 0.559 px  latency 8.125 ms"
@@ -66,7 +66,7 @@ async def run_until(running: Terminal, condition: Callable[[], bool]) -> None:
 
 def test_describe_has_every_figure_of_a_coordinate() -> None:
     """One line tells k, x, y, the truth, the error and the latency."""
-    assert describe(3, FRAME) == LINE
+    assert coordinate_line(3, FRAME) == LINE
 
 
 def test_counts_has_every_state() -> None:

@@ -15,7 +15,7 @@ from film.drawn import Film, FilmError, Shot
 from film.video_encoder import (
     CODECS,
     DEFAULT_BITRATE,
-    KEPT,
+    KEPT_ENCODED,
     KEY_FRAME_INTERVAL,
     Encoded,
     Rate,
@@ -145,9 +145,9 @@ async def test_next_lets_one_who_falls_behind_go_on_at_a_key_frame() -> None:
     """A frame that is not kept any more cannot be made up for: the next one is a key frame."""
     shared = SharedEncoder(Reel(SCENE), "vp8", DEFAULT_BITRATE)
     frames = await collect(shared, 20)
-    for behind in range(1, KEPT + 1):
+    for behind in range(1, KEPT_ENCODED + 1):
         assert (await shared.next(frames[-1 - behind].number)) is frames[-behind]
-    fast, slow = await asyncio.gather(collect(shared, 10, 19), collect(shared, 3, 19 - KEPT - 1))
+    fast, slow = await asyncio.gather(collect(shared, 10, 19), collect(shared, 3, 19 - KEPT_ENCODED - 1))
     await shared.close()
     assert [frame.number for frame in fast] == list(range(20, 30))
     assert slow[0].key

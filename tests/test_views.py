@@ -27,7 +27,7 @@ from support.programs import PATIENCE, Program, is_alive, run, wait_until_gone
 from support.screen import Screen, run_screen, wait_until
 from tools.procfs import free_port
 from views import screens
-from views.screens import TITLE, Closed, Failed, Ready, encode_jpegs
+from views.screens import TITLE, Closed, Failed, Idle, encode_jpegs
 from views.sightings import Figures, Sight
 from views.view import View
 from views.views import Views
@@ -37,18 +37,18 @@ from views.views import Views
 
 def note_pictures(connection: Connection, path: str, gate: str) -> None:
     """Be a view that writes down what it gets, and is busy with each picture until `gate` exists."""
-    connection.send(Ready())
+    connection.send(Idle())
     while (picture := connection.recv()) is not None:
         with Path(path).open("a") as file:
             file.write(f"{picture.pts} {int(picture.image.max())} {os.nice(0)}\n")
         while not Path(gate).exists():
             time.sleep(0.01)
-        connection.send(Ready())
+        connection.send(Idle())
 
 
 def close_at_once(connection: Connection) -> None:
     """Be a view that a person closes."""
-    connection.send(Ready())
+    connection.send(Idle())
     connection.send(Closed())
 
 
@@ -64,7 +64,7 @@ def abort(connection: Connection) -> None:
 
 def be_deaf(connection: Connection) -> None:
     """Be a view that listens to nobody."""
-    connection.send(Ready())
+    connection.send(Idle())
     time.sleep(600)
 
 

@@ -18,7 +18,7 @@ from transport.tcp import TcpAnswer
 logger = logging.getLogger(__name__)
 
 RETRY_FIRST, RETRY_MAX = 0.1, 1.0  # s between two attempts to dial; doubled each time
-TELL_AFTER, TELL_INTERVAL = 2.0, 60.0  # s until it is first said that there is no server, and between two times
+MISSED_AFTER, MISSED_INTERVAL = 2.0, 60.0  # s until it is first said that there is no server, and between two times
 MIN_PATIENCE = 2.0  # s for the first word of what listens there, however late it is
 ATTEMPT_TIMEOUT = 2.0  # s for one of them: an address that nobody has any more does not answer at all
 
@@ -39,7 +39,7 @@ async def dial(host: str, port: int, wait: float, left: float | None = None) -> 
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + (wait if left is None else left)
-    tell_at = loop.time() + TELL_AFTER
+    tell_at = loop.time() + MISSED_AFTER
     for pause in backoff():
         signaling = TcpSocketSignaling(host, port)
         try:
@@ -49,7 +49,7 @@ async def dial(host: str, port: int, wait: float, left: float | None = None) -> 
         except OSError as error:  # TimeoutError is one, and says nothing
             reason = error.strerror or str(error) or "no answer"
         if loop.time() >= tell_at:
-            tell_at = loop.time() + TELL_INTERVAL
+            tell_at = loop.time() + MISSED_INTERVAL
             logger.warning("no server at %s:%s yet: %s", host, port, reason)
         if loop.time() + pause > deadline:
             break

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 DECODERS = {"VP8": "vp8", "H264": "h264"}  # FFmpeg's names
 SHORT = 0.002  # s; a picture after one that took less is decoded in the event loop
-MAX_BEHIND = 15  # frames that may wait for the thread
+MAX_UNDECODED = 15  # frames that may wait for the thread
 H264_IDR = re.compile(rb"\x00\x00\x01[\x05\x25\x45\x65]")  # a NAL unit of type 5, whatever its importance
 
 
@@ -68,7 +68,7 @@ class Decoding(queue.Queue[Any]):
         while frame is not None:
             if self._buffer.continuity is Continuity.BROKEN and is_key_frame(codec.name, frame.data):
                 self._buffer.on_key_frame()
-            if self._behind > MAX_BEHIND:
+            if self._behind > MAX_UNDECODED:
                 self._buffer.on_frame_lost()
             if codec.name.upper() not in DECODERS:
                 super().put((codec, frame), block, timeout)  # aiortc's may know it

@@ -27,7 +27,7 @@ MIN_SIGNS, SIGNS_WITHIN = 2, 10.0  # so many signs of loss, within so many s, ar
 HOLD = 20.0  # s without a sign, and reports are said once again
 REMEMBERED = 128  # reports, for when they were sent
 ROUND_TRIPS = 8  # of the last ones the least is taken: a score may wait, and never comes early
-LATE = 0.1  # s above the least: there is a queue
+QUEUE_DELAY = 0.1  # s above the least: there is a queue
 WINDOW = 10.0  # s, for the least delay of a frame; clocks drift
 
 
@@ -97,7 +97,7 @@ class Reporting:
     def _congested(self) -> bool:
         """Return whether the newest frame came late, or the last two scores did."""
         newest = list(self._round_trips)[-2:]
-        return self._late > LATE or (len(newest) == 2 and min(newest) > self._least + LATE)
+        return self._late > QUEUE_DELAY or (len(newest) == 2 and min(newest) > self._least + QUEUE_DELAY)
 
     @property
     def round_trip(self) -> float | None:

@@ -97,7 +97,7 @@ class Page:
     async def _pictures(self, request: web.Request) -> web.StreamResponse:
         viewer = await Viewer.welcome(request, f"multipart/x-mixed-replace; boundary={BOUNDARY}")
         await viewer.send(f"--{BOUNDARY}\r\n".encode())
-        name = name_of(request)
+        name = viewer_name(request)
         self.watchers += 1
         self._watching[name] += 1
         try:
@@ -115,7 +115,7 @@ class Page:
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         viewer = await Viewer.welcome(request, "text/event-stream")
-        name = name_of(request)
+        name = viewer_name(request)
         told, last = self._count - len(self._samples), -math.inf
         while not self._closing and viewer.there:
             now = self._loop.time()
@@ -146,7 +146,7 @@ class Page:
         )
 
 
-def name_of(request: web.Request) -> str:
+def viewer_name(request: web.Request) -> str:
     """Return what a viewer calls itself: the first word of the query."""
     return request.query_string.partition("&")[0]
 

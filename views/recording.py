@@ -16,7 +16,7 @@ import numpy as np
 
 from ball_track import Image
 from views.overlay import compose
-from views.screens import Failed, Picture, Ready
+from views.screens import Failed, Idle, Picture
 
 # av takes a while to import, and the client need not: it names `record` as what the process runs, no more
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ def record(connection: Connection, path: Path) -> None:
     """Write pictures to a file until there are no more, or the client is gone."""
     try:
         with Recording(path) as recording:
-            connection.send(Ready())
+            connection.send(Idle())
             while (picture := _receive(connection)) is not None:
                 recording.add(picture.pts, compose(picture.image, picture.figures, picture.trail))
                 del picture  # its memory may be gone when the next one comes
-                connection.send(Ready())
+                connection.send(Idle())
     except ConnectionError:  # the client was killed just now; the file is closed
         return
     except OSError as error:

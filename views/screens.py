@@ -1,6 +1,6 @@
 """What runs in the processes of the views: a window, and JPEGs for the page; recording.py has the third.
 
-A view says Ready, gets a Picture, shows it, and says Ready again; None means that there are no more. Nothing
+A view says Idle, gets a Picture, shows it, and says Idle again; None means that there are no more. Nothing
 here may import av, and so aiortc: cv2.imshow hangs for ever where av came first.
 """
 
@@ -40,8 +40,8 @@ class Picture(NamedTuple):
     image: Image
 
 
-class Ready(NamedTuple):
-    """A view says: send the next picture. There are `size` bytes of JPEG in the last one's place."""
+class Idle(NamedTuple):
+    """A view says: it is done with the last picture, in whose place are `size` bytes of JPEG; send the next."""
 
     size: int = 0
 
@@ -78,7 +78,7 @@ def show_window(connection: Connection) -> None:
     except cv2.error:  # a display that cannot be used ends the process; this is an OpenCV that can use none
         connection.send(Failed(f"this OpenCV has no windows (GUI: {gui()}); install opencv-python"))
         return
-    connection.send(Ready())
+    connection.send(Idle())
     shape = None
     while True:
         if connection.poll(WINDOW_POLL):
@@ -91,7 +91,7 @@ def show_window(connection: Connection) -> None:
                 shape = drawn.shape
                 cv2.resizeWindow(TITLE, shape[1], shape[0])
             cv2.imshow(TITLE, drawn)
-            connection.send(Ready())
+            connection.send(Idle())
         if cv2.waitKey(1) in CLOSING_KEYS or not _is_open():
             connection.send(Closed())
             return
@@ -144,7 +144,7 @@ def _choose_platform(plugins: Path) -> None:
 
 def encode_jpegs(connection: Connection) -> None:
     """Turn pictures into JPEG, and put that where the image was."""
-    connection.send(Ready())
+    connection.send(Idle())
     while True:
         picture: Picture | None = connection.recv()
         if picture is None:
@@ -155,4 +155,4 @@ def encode_jpegs(connection: Connection) -> None:
         if fits:
             picture.image.reshape(-1)[: data.size] = data.reshape(-1)
         del picture  # its memory may be gone when the next one comes
-        connection.send(Ready(data.size if fits else 0))
+        connection.send(Idle(data.size if fits else 0))

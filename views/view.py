@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from common.processes import Child, ChildState, SharedImage, share
-from views.screens import Closed, Failed, Picture, Ready, run_view
+from views.screens import Closed, Failed, Idle, Picture, run_view
 from views.sightings import Sight
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class View:
     def _on_reply(self) -> None:
         """Take what the process says; a message is short, so all of it is there."""
         match self._child.connection.recv():
-            case Ready(size):
+            case Idle(size):
                 if size:
                     assert self._image is not None
                     self._on_jpeg(self._image.array.reshape(-1)[:size].tobytes())

@@ -3,7 +3,7 @@
     main thread                                            the view's own process (screens.py, recording.py)
     Sightings: what is known of each frame
     View.offer(picture) ── (figures, trail, image) ──────▶ draws it over the image, shows it
-    ready for the next ◀─── Ready ────────────────────────
+    ready for the next ◀─── Idle ─────────────────────────
 
 - What the loop pays for a view is one copy of the planes to shared memory, once the frame's coordinate is on
   its way. Colour conversion, drawing, JPEG, H.264 and the window system run elsewhere, at a lower priority.
