@@ -1,4 +1,4 @@
-# make run [DURATION=10] [OPTIONS='--view web']  server and client together; options of the client
+# make run [DURATION=10] [OPTIONS='--view web']  server and client together; options of the client; kept in reports/run
 # make demo [REPLACE=yes]  a film of a run of 15 s in demo/; REPLACE=yes: in place of the repository's
 # make test [ARGS=...]     the tests that are quick, two minutes; its arguments: pytest --help
 # make test-all            every test that this machine can run, in random order, and what they cover
@@ -34,7 +34,8 @@ $(TESTING): requirements-dev.txt $(RUNNING)
 	@touch $@
 
 run: $(RUNNING)
-	@$(BIN)/python -m tools.run $(if $(DURATION),--duration $(DURATION)) $(OPTIONS)
+	@mkdir -p reports
+	@$(BIN)/python -m tools.run --out reports/run $(if $(DURATION),--duration $(DURATION)) $(OPTIONS)
 
 demo: $(RUNNING)
 	@mkdir -p demo

@@ -198,7 +198,7 @@ class Server:
         self.failure: str | None = None  # why the film is gone for everybody
         self._listening = self._printing_failed = False
         self._terminal = Terminal(args.print, self.tally)
-        self._records = Records(args.summary, args.csv)
+        self._records = Records(args.summary, args.csv, args.out)
         self._settings = Settings(vars(args), command_line())
         self._numbers = itertools.count(1)
         self._sessions: set[Session] = set()

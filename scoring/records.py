@@ -51,17 +51,21 @@ class Records:
     Args:
         summary: where summary.json goes; None: nowhere.
         csv: where the CSV goes.
+        folder: in which both are, if somebody asked for that.
     """
 
-    def __init__(self, summary: Path | None, csv: Path | None) -> None:
-        self._summary, self._csv = summary, csv
+    def __init__(self, summary: Path | None, csv: Path | None, folder: Path | None = None) -> None:
+        self._summary, self._csv, self._folder = summary, csv, folder
         self._rows: LedgerFile | None = None
 
     def open(self, say: Callable[[str], None]) -> None:
         """Begin the CSV, and say what will be replaced."""
-        for option, path in (("--csv", self._csv), ("--summary", self._summary)):
-            if path is not None and replaces(path):
-                say(f"{option}: {path} is there already; the end of this run replaces it")
+        files = (("--csv", self._csv), ("--summary", self._summary))
+        replaced = [(option, path) for option, path in files if path is not None and replaces(path)]
+        if replaced and self._folder is not None:
+            replaced = [("--out", self._folder)]
+        for option, path in replaced:
+            say(f"{option}: {path} is there already; the end of this run replaces it")
         if self._csv is not None:
             self._rows = LedgerFile(self._csv)
 

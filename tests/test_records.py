@@ -9,7 +9,7 @@ import pytest
 
 from ball_track import Point
 from scoring.ledger import Frame, State
-from scoring.records import COLUMNS, LedgerFile, write_summary
+from scoring.records import COLUMNS, LedgerFile, Records, write_summary
 
 OPEN = Frame(3, 9016, 0.1, Point(1.5, 2.25))
 FIGURES = 1 / 7, 8.25, 2 / 7, 1 / 9, 1 / 11
@@ -69,3 +69,14 @@ def test_write_summary_writes_no_invalid_json(tmp_path: Path) -> None:
 def test_write_summary_tells_that_it_failed(tmp_path: Path, place: Callable[[Path], Path]) -> None:
     """Its result is what the exit status is made of."""
     assert not write_summary(place(tmp_path), {})
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_records_say_once_what_they_replace(tmp_path: Path, folder: bool) -> None:
+    """Files of their own are named one by one; of a folder that has a run, the folder."""
+    summary, table, said = tmp_path / "summary.json", tmp_path / "frames.csv", list[str]()
+    for _ in range(2):
+        records = Records(summary, table, tmp_path if folder else None)
+        records.open(said.append)
+        assert records.close({})
+    assert [line.split(":")[0] for line in said] == (["--out"] if folder else ["--csv", "--summary"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from report.runs import read_runs
 from support import programs
 from tools.procfs import ROOT, free_port
 
@@ -28,11 +29,14 @@ def run_until(pattern: str, *options: object) -> tuple[int, str]:
         return both.wait(), both.lines[-1]
 
 
-def test_run_ends_well_when_coordinates_were_scored():
-    """Status 0 where the ball was found, and no complaint."""
-    status, last = run_until("scored [1-9]")
+def test_run_ends_well_when_coordinates_were_scored(tmp_path: Path):
+    """Status 0 where the ball was found, and no complaint; the run's folder has what a report is made from."""
+    status, last = run_until("scored [1-9]", "--out", tmp_path / "run")
     assert status == 0
     assert "make run" not in last
+    (made,) = read_runs([tmp_path / "run"])
+    assert len(made.frames) == made.summary["frames"]["sent"]
+    assert "seed" in made.summary["settings"]["options"]
 
 
 def test_run_fails_when_nothing_was_scored():

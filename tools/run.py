@@ -1,6 +1,6 @@
 """Run server and client together, and tell how it went: what `make run` does.
 
-    python3 -m tools.run [--duration SECONDS] [--signaling-port PORT] [an option of client.py] ...
+    python3 -m tools.run [--duration SECONDS] [--signaling-port PORT] [--out DIR] [an option of client.py] ...
 
 Ends with status 0 when coordinates were scored, or a person stopped it; otherwise with another, and its last
 line says which program failed, and why.
@@ -69,17 +69,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tools.run", description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--duration", metavar="SECONDS", help="end after so many seconds (none: until stopped)")
     parser.add_argument("--signaling-port", type=int, default=1234, metavar="PORT", help="where they meet (1234)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="keep what the server tells of the run there (nowhere)")
     args, of_client = parser.parse_known_args(argv)
     shared = ["--signaling-port", str(args.signaling_port)]
     if args.duration is not None:
         shared += ["--duration", args.duration]
     with tempfile.TemporaryDirectory() as folder:
-        summary = Path(folder, "summary.json")
-        commands = {"server.py": [*shared, "--once", "--summary", str(summary)], "client.py": [*shared, *of_client]}
+        kept = args.out or Path(folder)
+        commands = {"server.py": [*shared, "--once", "--out", str(kept)], "client.py": [*shared, *of_client]}
         if is_taken(args.signaling_port):
             del commands["client.py"]  # it would join whoever is there; the server says what is the matter
         interrupted, failure = run_together(commands)
-        if failure is None and not interrupted and not count_scored(summary):
+        if failure is None and not interrupted and not count_scored(kept / "summary.json"):
             failure = "nothing was scored"
     if failure is not None:
         print(f"make run: {failure}", file=sys.stderr)
