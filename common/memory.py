@@ -7,7 +7,7 @@ touches every page of it for the first time: at 1920x1080 some 440 page faults a
 import ctypes
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
-MOST = (1 << 30, 1 << 25)  # bytes to keep: what is enough for any frame, and the most that older C libraries take
+BYTES_KEPT = (1 << 30, 1 << 25)  # bytes to keep: what is enough for any frame, and the most that older C libraries take
 
 
 def keep_freed_memory() -> bool:
@@ -16,5 +16,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):  # not glibc: musl, macOS, Windows
         return False
-    kept = [any(mallopt(option, size) for size in MOST) for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD)]
+    kept = [any(mallopt(option, size) for size in BYTES_KEPT) for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD)]
     return all(kept)

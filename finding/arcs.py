@@ -19,7 +19,7 @@ STARTS = 24  # of them from which circles are tried
 REACHES = (6, 9, 14)  # into so many parts an outline is cut by three points that a circle is laid through
 JUDGED = 3  # of the circles, those that most points are near
 SECTORS = 32  # of a circle
-LONG = 5  # sectors that an arc spans at least: between two corners of a pentagon there are 6, and 2 near a circle
+LONG_ARC = 5  # sectors that an arc spans at least: between two corners of a pentagon there are 6, and 2 near a circle
 MIN_SHARE = 0.46  # of a circle that has to be seen
 MIN_FILL = 0.75  # of what a disc cut straight has within the same arc
 MAX_BEYOND = 0.05  # share of the outline that may stick out
@@ -153,8 +153,8 @@ def _bridged(sectors: int, radius: float) -> int:
 def _long_runs(sectors: int) -> int:
     """Return sectors without those that are not part of a long run."""
     begins, kept = sectors, 0  # where a long run begins
-    for shift in range(1, LONG):
+    for shift in range(1, LONG_ARC):
         begins &= _turned(sectors, -shift)
-    for shift in range(LONG):
+    for shift in range(LONG_ARC):
         kept |= _turned(begins, shift)
     return kept

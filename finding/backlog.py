@@ -17,7 +17,7 @@ from protocol.matching import CLOCK_RATE
 
 MAX_WAITING = 16  # frames; each holds on to a decoded picture
 STALE = 1.0  # s
-REMEMBERED = 8  # frames, for how long they take and last
+REMEMBERED_FRAMES = 8  # frames, for how long they take and last
 
 T = TypeVar("T")
 
@@ -27,8 +27,8 @@ class Backlog(Generic[T]):
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[int, T]] = deque()  # pts in ticks, frame
-        self._took: deque[float] = deque(maxlen=REMEMBERED)  # s
-        self._lasted: deque[int] = deque(maxlen=REMEMBERED)  # ticks
+        self._took: deque[float] = deque(maxlen=REMEMBERED_FRAMES)  # s
+        self._lasted: deque[int] = deque(maxlen=REMEMBERED_FRAMES)  # ticks
         self._last: int | None = None  # pts of the newest frame, in ticks
 
     def add(self, pts: int, frame: T, *, busy: bool) -> list[int]:

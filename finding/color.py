@@ -48,7 +48,7 @@ MAX_UP_AND_DOWN = 2.3  # a profile that goes up from 0 to 1 and down again has 2
 TRIMMED = 0.6  # of a blob's own inner radius: what is narrower is cut off
 ATTACHED = 1.35  # length to width of a ball and what is attached to it
 ONE_SIDE = 0.6  # share of what is cut off that is in one piece
-MOST = 0.85  # share of a blob that is left when that is cut off
+MOST_LEFT = 0.85  # share of a blob that is left when that is cut off
 MAX_BLOBS = 12  # the largest, which are looked at
 MAX_BUMP, ROUGHNESS = 0.02, 0.27  # by how much a ball's outline departs from an oval, of its radius and in samples
 FADED = 0.2  # share of ball that is as good as none
@@ -155,7 +155,7 @@ def _trimmed(blob: _Blob) -> _Blob | None:
     outline = max(outlines, key=cv2.contourArea)
     area = cv2.contourArea(outline) + len(outline) / 2 + 1
     # of a larger share the ball would be that which is attached
-    return _Blob(outline.reshape(-1, 2).astype(np.int32), area) if MOST * blob.area < area < blob.area else None
+    return _Blob(outline.reshape(-1, 2).astype(np.int32), area) if MOST_LEFT * blob.area < area < blob.area else None
 
 
 def _explain(blob: _Blob, u: Image, v: Image) -> Iterator[tuple[float, Disc]]:

@@ -28,7 +28,7 @@ MAX_IMAGE = 32 * 2**20  # bytes; 4096x4096 that nothing can compress takes 25 MB
 PIECE_HEADER = struct.Struct("!qII")
 PIECE = 1136  # bytes; with all headers it fits one packet of 1280 bytes, which every network carries whole
 MAX_WAITING = 8  # frames that lack a piece
-MAX_HELD = 2 * MAX_IMAGE  # bytes of their pieces
+MAX_HELD_BYTES = 2 * MAX_IMAGE  # bytes of their pieces
 
 
 class FramingError(ValueError):
@@ -138,7 +138,7 @@ class Assembler:
         if len(frame.pieces) * PIECE >= size:
             self._drop(pts)
             return pts, b"".join(frame.pieces[offset] for offset in range(0, size, PIECE))
-        while len(self._frames) > MAX_WAITING or self._held > MAX_HELD:
+        while len(self._frames) > MAX_WAITING or self._held > MAX_HELD_BYTES:
             self._drop(min(self._frames))
         return None
 

@@ -163,7 +163,7 @@ def test_assembler_keeps_no_more_than_the_newest_frames():
 
 def test_assembler_bounds_the_bytes_it_holds(monkeypatch: pytest.MonkeyPatch):
     """Large frames that are never completed are let go of before there are many of them."""
-    monkeypatch.setattr(framing, "MAX_HELD", 10 * PIECE)
+    monkeypatch.setattr(framing, "MAX_HELD_BYTES", 10 * PIECE)
     assembler = Assembler()
     for pts in range(4):
         for piece in list(framing.cut(pts, bytes(6 * PIECE)))[:-1]:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from support.packets import Clock, packet
 from transport.jitter import (
+    GAP_PATIENCE,
     NACK_INTERVAL,
-    PATIENCE,
     PLI_INTERVAL,
     Continuity,
     MarkerJitterBuffer,
@@ -133,7 +133,7 @@ def test_marker_buffer_follows_a_sender_that_starts_anew() -> None:
 
 
 def test_marker_buffer_gives_up_a_gap() -> None:
-    """After PATIENCE what is missing is given up, a key frame is asked for, and asked for again until it comes."""
+    """After GAP_PATIENCE what is missing is given up, a key frame is asked for, and asked for again until it comes."""
     clock = Clock()
     buffer = MarkerJitterBuffer(clock=clock)
     frames = stream([3] * 60, 65500)
@@ -152,8 +152,8 @@ def test_marker_buffer_gives_up_a_gap() -> None:
             released += [each.data for each in new]
     whole = [data_of(frame) for frame in frames[2:]]
     assert released == whole[len(whole) - len(released) :]
-    assert len(released) >= 50 - PATIENCE * 30
-    assert PATIENCE < asked[0] <= PATIENCE + 2 / 30
+    assert len(released) >= 50 - GAP_PATIENCE * 30
+    assert GAP_PATIENCE < asked[0] <= GAP_PATIENCE + 2 / 30
     assert buffer.continuity is Continuity.BROKEN
     pauses = np.diff(asked)
     assert len(pauses) >= 3
@@ -177,7 +177,7 @@ def test_marker_buffer_releases_no_torn_frame_after_a_gap(
     released: list[bytes] = []
     for index, each in enumerate(arriving):
         if index > late:
-            clock.now += PATIENCE + 0.01
+            clock.now += GAP_PATIENCE + 0.01
         released += [frame.data for frame in take(buffer, each)[1]]
     whole = [data_of(frame) for frame in frames]
     assert [data for data in released if data not in whole] == []
@@ -238,7 +238,7 @@ class Model:
             self._gap_since = None
         elif self._gap_since is None:
             self._gap_since = self._clock.now
-        elif self._clock.now - self._gap_since > PATIENCE:
+        elif self._clock.now - self._gap_since > GAP_PATIENCE:
             self._give_up_before(min(behind))
             self._gap_since, lost = None, True
             frame = self.release()
@@ -363,7 +363,7 @@ def test_nack_generator_forgets_what_was_given_up() -> None:
         buffer.nack.add(each)
         take(buffer, each)
     assert len(buffer.nack.gaps) == 2
-    clock.now += PATIENCE + 1
+    clock.now += GAP_PATIENCE + 1
     for each in packets[20:22]:
         buffer.nack.add(each)
         take(buffer, each)

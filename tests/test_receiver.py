@@ -21,7 +21,7 @@ from ball_track import Scene, draw
 from film.video_encoder import CODECS, create_codec, encode
 from support.packets import Clock, packet
 from transport import receiver
-from transport.jitter import PATIENCE, Continuity, MarkerJitterBuffer
+from transport.jitter import GAP_PATIENCE, Continuity, MarkerJitterBuffer
 from transport.receiver import MAX_UNDECODED, SHORT, Decoding, install, is_key_frame
 
 SCENE = Scene(64, 64, radius=10)
@@ -111,7 +111,7 @@ async def test_decoding_holds_back_until_a_key_frame() -> None:
     asked = []
     for k in range(1, 9):
         if k != lost:
-            receiving.clock.now += PATIENCE / 2 + 0.01
+            receiving.clock.now += GAP_PATIENCE / 2 + 0.01
             asked += [k] * receiving.take(k, film[k])
     assert receiving.shown() == [1, 2, 7, 8]
     assert any(k > lost for k in asked)

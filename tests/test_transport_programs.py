@@ -12,7 +12,7 @@ from protocol.framing import FRAME, pack
 from support.programs import PATIENCE, read_summary, run, wait_until_gone
 from tools.procfs import free_port
 from transport.dialling import dial
-from transport.link import KINDS
+from transport.link import TRANSPORTS
 from transport.signaling import close_signaling, receive_description
 from transport.tcp import SDP
 
@@ -64,10 +64,10 @@ def test_jpeg_is_scored(tmp_path: Path, transport: str):
     assert [each["end"] for each in summary["clients"]] == ["stopped"]
 
 
-@pytest.mark.parametrize("theirs", KINDS)
+@pytest.mark.parametrize("theirs", TRANSPORTS)
 def test_mismatch_is_one_clear_line(theirs: str):
     """A client told another transport than the server says which one to use; the server logs it and goes on."""
-    port, others = free_port(), [kind for kind in KINDS if kind != theirs]
+    port, others = free_port(), [kind for kind in TRANSPORTS if kind != theirs]
     with run("server.py", "--signaling-port", port, "--transport", theirs) as serving:
         for ours in others:
             with run("client.py", "--signaling-port", port, "--transport", ours) as client:

@@ -24,10 +24,10 @@ from aiortc.utils import uint16_gt
 from transport.aiortc_receiver import payload_of
 
 SEQUENCE_NUMBERS = 65536  # RTP's are 16 bits long
-PATIENCE = 0.4  # s that a gap may last before it is given up: three round trips of a slow network
+GAP_PATIENCE = 0.4  # s that a gap may last before it is given up: three round trips of a slow network
 NACK_INTERVAL = 0.1  # s between two requests for the same packet, while the round trip is not known
 NACK_INTERVAL_MIN, NACK_INTERVAL_MAX = 0.01, 1.0  # s
-ROUND_TRIPS = 1.25  # from one request to the next: the answer takes one, and the sender a moment
+NACK_ROUND_TRIPS = 1.25  # from one request to the next: the answer takes one, and the sender a moment
 DETOUR = 0.03  # s by which a packet may be overtaken without being lost
 PLI_INTERVAL = 0.2  # s between two requests for a key frame
 
@@ -89,7 +89,7 @@ class MarkerJitterBuffer:
             self._gap_since = None
         elif self._gap_since is None:
             self._gap_since = now
-        elif now - self._gap_since > PATIENCE:
+        elif now - self._gap_since > GAP_PATIENCE:
             self._skip_gap()
             self._gap_since = None
             dropped = True
@@ -208,7 +208,7 @@ class PersistentNackGenerator:
 
     def on_round_trip(self, seconds: float) -> None:
         """Take note of how long it takes to the sender and back: to ask twice within that time is in vain."""
-        self._interval = min(max(ROUND_TRIPS * seconds, NACK_INTERVAL_MIN), NACK_INTERVAL_MAX)
+        self._interval = min(max(NACK_ROUND_TRIPS * seconds, NACK_INTERVAL_MIN), NACK_INTERVAL_MAX)
 
     def add(self, packet: RtpPacket) -> bool:
         """Take note of a packet; return whether it is time to ask for those in `missing`."""

@@ -52,7 +52,7 @@ LOOK_INTERVAL = 0.5  # s between two looks whether frames come
 MAX_BUFFERED = 65536  # bytes of messages that a peer may leave unread; further ones are not sent
 UNMET = ": the two have not reached each other"
 UNHEARD = ": something listens there, but it says nothing, as our servers do at once"
-KINDS = {  # what the first of these that is in an offer says of how frames travel
+TRANSPORTS = {  # what the first of these that is in an offer says of how frames travel
     "media": re.compile(r"^m=video ", re.MULTILINE),
     "datachannel": re.compile(r"^m=application \d+ (UDP|TCP)/DTLS/SCTP ", re.MULTILINE),
     "tcp": re.compile(r"^m=application \d+ TCP ", re.MULTILINE),
@@ -227,7 +227,7 @@ async def receive_offer(signaling: TcpSocketSignaling, transport: str) -> RTCSes
     """Return the server's offer; None if it leaves instead.
 
     Args:
-        transport: a key of KINDS; how we want the frames to travel.
+        transport: a key of TRANSPORTS; how we want the frames to travel.
 
     Raises:
         PeerError: it is no offer, or one of another transport.
@@ -238,7 +238,7 @@ async def receive_offer(signaling: TcpSocketSignaling, transport: str) -> RTCSes
         raise PeerError(f"what listens there does not speak our protocol: {error}") from None
     if offer is None:
         return None
-    theirs = next((name for name, pattern in KINDS.items() if pattern.search(offer.sdp)), None)
+    theirs = next((name for name, pattern in TRANSPORTS.items() if pattern.search(offer.sdp)), None)
     if theirs is None:
         raise PeerError("an offer of no transport that we know")
     if theirs != transport:

@@ -25,7 +25,7 @@ FIRST, AGAIN = (
 AGAIN_AFTER = 0.01  # s from a message to its repetition
 MIN_SIGNS, SIGNS_WITHIN = 2, 10.0  # so many signs of loss, within so many s, are needed
 HOLD = 20.0  # s without a sign, and reports are said once again
-REMEMBERED = 128  # reports, for when they were sent
+REMEMBERED_REPORTS = 128  # reports, for when they were sent
 ROUND_TRIPS = 8  # of the last ones the least is taken: a score may wait, and never comes early
 QUEUE_DELAY = 0.1  # s above the least: there is a queue
 WINDOW = 10.0  # s, for the least delay of a frame; clocks drift
@@ -51,7 +51,7 @@ class Reporting:
         """Return what to send at time `now` (s) to report this: itself, or the last few with it."""
         self._coordinates += isinstance(report, Found)
         self._sent[report.pts] = now, self._coordinates
-        if len(self._sent) > REMEMBERED:
+        if len(self._sent) > REMEMBERED_REPORTS:
             del self._sent[next(iter(self._sent))]
         self._last.append(report)
         return self._newest(FIRST) if self.lossy(now) and not self._congested() else report

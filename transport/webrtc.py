@@ -164,7 +164,7 @@ class PeerOffer(PeerLink):
 class PeerAnswer(PeerLink):
     """The client's end of a `PeerOffer`."""
 
-    transport: str  # a key of KINDS
+    transport: str  # a key of TRANSPORTS
 
     def __init__(self, signaling: TcpSocketSignaling, on_message: OnMessage, stun: str | None) -> None:
         super().__init__(signaling, on_message, stun)
