@@ -178,9 +178,10 @@ def test_programs_find_a_ball_in_a_real_scene(tmp_path: Path, transport: str):
     (tmp_path / "clip.csv").write_text("\n".join(rows))
     port, path = free_port(), tmp_path / "s.json"
     shared = ("--signaling-port", port, "--transport", transport)
-    source = ("--source", tmp_path / "clip.mp4", "--truth", tmp_path / "clip.csv", "--bitrate", "4M")
+    source = ("--source", tmp_path / "clip.mp4", "--truth", tmp_path / "clip.csv")
+    rate = ("--bitrate", "4M") if transport == "media" else ()
     with (
-        run("server.py", *shared, *source, "--summary", path) as serving,
+        run("server.py", *shared, *source, *rate, "--summary", path) as serving,
         run("client.py", *shared, "--color", "red") as finding,
     ):
         serving.wait_for(r"scored \d\d")
