@@ -17,11 +17,9 @@ from collections import deque
 from protocol.matching import CLOCK_RATE
 from protocol.messages import Found, Report, Reports, Score
 
-FIRST, AGAIN = (
-    3,
-    5,
-)  # reports in a message, and in its repetition: more would wait for SCTP, which allows 1,200 bytes on
-# their way after a timeout
+# reports in a message, and in its repetition: more would wait for SCTP, which allows 1,200 bytes on their way after a
+# timeout
+FIRST, AGAIN = 3, 5
 AGAIN_AFTER = 0.01  # s from a message to its repetition
 MIN_SIGNS, SIGNS_WITHIN = 2, 10.0  # so many signs of loss, within so many s, are needed
 HOLD = 20.0  # s without a sign, and reports are said once again
