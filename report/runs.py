@@ -6,6 +6,7 @@ summary, and the CSV has a name of its own yet: then its rows are all there is.
 
 import csv
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,6 +177,6 @@ def _flat(values: dict[str, Any], before: str = "") -> dict[str, str]:
         if isinstance(value, dict):
             flat |= _flat(value, f"{before}{name}.")
         else:
-            text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
-            flat[f"{before}{name}"] = text
+            join = shlex.join if name == "command" else " ".join
+            flat[f"{before}{name}"] = join(map(str, value)) if isinstance(value, list) else str(value)
     return flat

@@ -57,7 +57,8 @@ def write_run(
             tally.frames.update(["sent", frame.state])
             records.write(client, frame)
     tally.span = Span(0.0, max(0, frames - 1) / FPS)
-    made = Settings({"fps": FPS, "seed": seed}, ["server.py", "--seed", str(seed)]).summary()
+    command = ["server.py", "--seed", str(seed), "--require", "lost < 5 %"]
+    made = Settings({"fps": FPS, "seed": seed}, command).summary()
     peers = [{"peer": f"127.0.0.1:{9000 + i}", "kind": "client", "end": "bye"} for i in range(clients)]
     common = {"size": "640x480", "transport": "media", "codec": "vp8", "failure": None, "clients": peers}
     assert records.close({**tally.summary(), **common, **made, **(facts or {})})
@@ -117,8 +118,7 @@ def test_page_tells_all_of_a_run(tmp_path: Path) -> None:
     bias = re.search(r"Mean error in x, y: \+(\d\.\d+), ", page.words)
     assert bias is not None
     assert float(bias[1]) == pytest.approx(0.5, abs=0.02)
-    assert "python3" not in page.words or "server.py --seed 0" in page.words
-    assert run.settings["command"] == "server.py --seed 0"
+    assert "server.py --seed 0 --require 'lost < 5 %'" in page.words
     lost = int((run.frames.states == 3).sum())
     assert f"{lost} ({100 * lost / 300:.1f} %)" in page.words
 
