@@ -99,7 +99,8 @@ class Child:
         self._failed_starts = 0
         self._restart: asyncio.TimerHandle | None = None
         self._check: asyncio.TimerHandle | None = None
-        self._checks = 0  # while it has been starting, or busy with its task
+        self._checks = 0.0  # while it has been starting, or busy with its task
+        self._processor_time: float | None = None  # s, as of the last look; None where it waited for no processor
         self._began = 0.0  # s of the loop's clock; that task
         self._usual: float | None = None  # s that a task takes
         self._hung = False
@@ -180,19 +181,25 @@ class Child:
     # --- Watching it -------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        self._checks = 0
+        self._checks = 0.0
+        self._processor_time = processor_time(self._process.pid)
         if self._check is None:
             self._check = self._loop.call_later(CHECK_INTERVAL, self._look)
 
     def _look(self) -> None:
         """Kill the process if it has been starting, or busy with its task, for too long.
 
-        The time is counted in looks: while this process was stopped, or the machine slept, nothing could be done.
+        The time is counted in looks: while this process was stopped, or the machine slept, nothing could be done. And
+        where the process waits for a processor, on a busy machine, what counts is the time that it had one.
         """
         self._check = None
         if self.state not in {ChildState.STARTING, ChildState.BUSY}:
             return
-        self._checks += 1
+        had, self._processor_time = self._processor_time, processor_time(self._process.pid)
+        if self._processor_time is None or had is None:
+            self._checks += 1
+        else:
+            self._checks += min(1.0, (self._processor_time - had) / CHECK_INTERVAL)
         limit = self._start_patience
         if self.state is ChildState.BUSY:
             if self._patience is None:
@@ -231,6 +238,18 @@ class Child:
         self._process.close()
         self.connection.close()
         return status
+
+
+def processor_time(pid: int | None) -> float | None:
+    """Return the processor time (s) that a process which runs, or would if there were room, has used.
+
+    None for one that does not: it sleeps, or is stopped; and where there is no /proc. Source: proc_pid_stat(5).
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields[0] == "R" else None
 
 
 def _describe(status: int | None) -> str:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,6 +136,41 @@ async def test_child_that_hangs_is_killed(how: str) -> None:
     owner.give("after")
     await owner.until(lambda: "after" in owner.said)
     await owner.close(patience=0.1)
+
+
+async def test_child_that_waits_for_a_processor_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine that is busy with other things a task takes long, and that is no hang."""
+    monkeypatch.setattr(processes, "CHECK_INTERVAL", 0.01)
+    owner = await started(workers.echo, patience=0.1)
+    for _ in range(20):
+        count = len(owner.said)
+        owner.give("quick")  # so it is known how long a task takes
+        await owner.until(lambda n=count: len(owner.said) > n)  # type: ignore[misc]  # n is bound
+    pid, count = owner.child.pid, len(owner.said)
+    assert pid is not None
+    monkeypatch.setattr(processes, "processor_time", lambda _: 5.0)  # it would run, and is never let to
+    os.kill(pid, signal.SIGSTOP)
+    owner.give("slow")
+    await asyncio.sleep(0.5)
+    os.kill(pid, signal.SIGCONT)
+    await owner.until(lambda: len(owner.said) > count)
+    assert owner.ends == []
+    await owner.close()
+
+
+def test_processor_time_is_that_of_a_process_which_runs() -> None:
+    """It grows while the process works; of one that sleeps there is none."""
+    before = processes.processor_time(os.getpid())
+    assert before is not None
+    deadline = time.monotonic() + DEADLINE
+    while (now := processes.processor_time(os.getpid())) is None or now <= before:
+        assert time.monotonic() < deadline
+    with subprocess.Popen(["sleep", "60"]) as sleeping:
+        try:
+            while processes.processor_time(sleeping.pid) is not None:
+                assert time.monotonic() < deadline
+        finally:
+            sleeping.kill()
 
 
 async def test_child_that_is_slow_by_nature_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

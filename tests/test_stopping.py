@@ -29,6 +29,10 @@ def maps(pid: int, library: str) -> bool:
         return False
 
 
+# what measures coverage imports a lot before a program's first line
+UNMEASURED = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+
+
 def count_children(pid: int) -> int:
     """Return how many children of multiprocessing a process has."""
     count = 0
@@ -44,7 +48,7 @@ def run_group(name: str, shm: Path, *args: object) -> "Iterator[subprocess.Popen
     shm.mkdir()
     prefix = (*OWN_SHM, str(shm)) if os.geteuid() == 0 else ()
     with subprocess.Popen(
-        [*prefix, sys.executable, str(ROOT / name), *map(str, args)],
+        [*prefix, sys.executable, str(ROOT / name), *map(str, args)], env=UNMEASURED,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     ) as process:  # fmt: skip
         try:

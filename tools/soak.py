@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     where = ("--signaling-port", free_port())
     with Program("server.py", *where) as server, Program("client.py", "--view", "none", *where) as client:
+        server.wait_for("scored [1-9]")
         print("| minute | server, MB | client, MB | process_a, MB |\n|---|---|---|---|")
         rows: list[tuple[float, ...]] = []
         started = time.monotonic()
