@@ -147,7 +147,9 @@ def test_window_that_is_stopped_as_a_group_ends_in_order(
         with run_group("client.py", tmp_path / "shm", "--signaling-port", port, "--view", "window") as process:
             wait_until(lambda: find_cross(screen.picture()) is not None, "a cross on the screen")
             output = stop(process, number)
-    assert [line.split(" ", 1)[0] for line in output.splitlines()] == ["watching", "received"]
+    told = [line for line in output.splitlines() if "no server at" not in line]  # its server may be slow to come
+    words = [line.split(" ", 1)[0] for line in told]
+    assert (words[0], set(words[1:])) == ("watching", {"received"}), output  # now and then, and at the end
     assert list((tmp_path / "shm").iterdir()) == []
 
 
