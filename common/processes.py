@@ -171,9 +171,10 @@ class Child:
         self._loop.add_reader(self._process.sentinel, ended.set)  # and no longer _on_death
         with contextlib.suppress(OSError):  # it has ended just now
             ask()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                await ended.wait()
+        # no asyncio.timeout: in a task that is being cancelled it raises CancelledError until Python 3.11.3
+        timer = self._loop.call_later(patience, ended.set)
+        await ended.wait()
+        timer.cancel()
         if self._process.exitcode is None:
             self._process.kill()
         self._reap()

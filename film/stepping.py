@@ -27,7 +27,7 @@ LOWEST = 40_000  # bit / s
 FRACTION = 5  # of one rung is the next
 QUEUE_LATENCY = 0.07  # s above the least, and so many times what it usually changes by: a queue, and no mere jitter
 JITTERS, JITTER_MAX, JITTER_GAIN = 2, 0.05, 1 / 16  # times; s, at most; weight of the newest change (RFC 3550, A.8)
-LAGS, LAG_FADE = 4, 0.97  # times the server's own lag; what is left of it with each frame
+LAGS, LAG_FADE, LAG_MAX = 4, 0.97, 0.05  # times the server's own lag; what is left of it with each frame; s, at most
 MIN_ANSWERS, MIN_TIME = 4, 0.12  # so many answers in a row, over so many s, have to be late
 HEELS = 0.4  # of the time between two frames: answers that are closer to each other come out of no queue
 MEMORY = 600.0  # s for which the least latency is remembered: routes change
@@ -95,7 +95,7 @@ class StepRule:
 
     def on_sent(self, lag: float) -> None:
         """Take note that a frame was handed to the connection so many seconds after it was due."""
-        self._lag = max(lag, LAG_FADE * self._lag)
+        self._lag = max(min(lag, LAG_MAX), LAG_FADE * self._lag)
 
     def on_answer(self, drawn: float, now: float) -> None:
         """Take note that the client answered at time `now` (s) for the frame that was drawn at `drawn` (s)."""

@@ -142,7 +142,7 @@ async def test_server_refuses_an_answer_without_video(tmp_path: Path):
         sdp = offer.sdp.replace("actpass", "active")
         sdp = sdp[: sdp.index("m=video")] + sdp[sdp.index("m=application") :]
         await signaling.send(RTCSessionDescription(sdp=sdp, type="answer"))
-        serving.wait_for("ended: an answer that cannot be used")
+        serving.wait_for("ended: an answer that rejects the video")
         await signaling.close()
 
 

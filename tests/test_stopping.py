@@ -29,10 +29,6 @@ def maps(pid: int, library: str) -> bool:
         return False
 
 
-# what measures coverage imports a lot before a program's first line
-UNMEASURED = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-
-
 def count_children(pid: int) -> int:
     """Return how many children of multiprocessing a process has."""
     count = 0
@@ -47,8 +43,10 @@ def run_group(name: str, shm: Path, *args: object) -> "Iterator[subprocess.Popen
     """Run a program as a shell does: in a group of its own, with a /dev/shm of its own where that can be had."""
     shm.mkdir()
     prefix = (*OWN_SHM, str(shm)) if os.geteuid() == 0 else ()
+    # what measures coverage imports a lot before a program's first line
+    unmeasured = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     with subprocess.Popen(
-        [*prefix, sys.executable, str(ROOT / name), *map(str, args)], env=UNMEASURED,
+        [*prefix, sys.executable, str(ROOT / name), *map(str, args)], env=unmeasured,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     ) as process:  # fmt: skip
         try:
