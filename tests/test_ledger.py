@@ -376,6 +376,7 @@ def test_reject_counts() -> None:
     assert not ledger.tally.frames
 
 
+@pytest.mark.slow
 def test_ledger_takes_bounded_memory_over_an_hour() -> None:
     """After an hour at 30 fps it holds ten seconds, all else has left, and each report found its frame."""
     dice = random.Random(4)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from common import processes
-from common.processes import Child, ChildState, SharedImage
+from common.processes import START_PATIENCE, Child, ChildState, SharedImage
 from support import workers
 
 DEADLINE = 60.0  # s; everything is over in a moment, but on a busy machine
@@ -27,11 +27,22 @@ def exists(pid: int | None) -> bool:
 class Owner:
     """Owns a child, takes down what it says and how it ends, and can be waited for."""
 
-    def __init__(self, target: Callable[..., None], patience: float | None = None) -> None:
+    def __init__(
+        self, target: Callable[..., None], patience: float | None = None, start_patience: float = START_PATIENCE
+    ) -> None:
         self.said: list[str] = []
         self.ends: list[str] = []
         self._changed = asyncio.Event()
-        self.child = Child("test", target, tuple, self.on_message, self.on_end, duplex=True, patience=patience)
+        self.child = Child(
+            "test",
+            target,
+            tuple,
+            self.on_message,
+            self.on_end,
+            duplex=True,
+            patience=patience,
+            start_patience=start_patience,
+        )
 
     def on_message(self) -> None:
         """Take down what it says; then it is ready for more."""
@@ -190,10 +201,9 @@ async def test_child_that_is_slow_by_nature_is_left_alone(monkeypatch: pytest.Mo
     await owner.close()
 
 
-async def test_child_that_never_comes_up_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_child_that_never_comes_up_is_killed() -> None:
     """A process that hangs while it starts is not waited for without end."""
-    monkeypatch.setattr(processes, "START_PATIENCE", 0.5)
-    owner = Owner(workers.never_be_ready)
+    owner = Owner(workers.never_be_ready, start_patience=0.5)
     owner.child.start()
     await owner.until(lambda: bool(owner.ends))
     assert owner.ends == ["it hung, and was killed"]
