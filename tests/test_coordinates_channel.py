@@ -8,18 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 from aiortc import MediaStreamTrack, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
-from aiortc.contrib.signaling import TcpSocketSignaling
 from aiortc.mediastreams import VIDEO_TIME_BASE
 from aiortc.rtcsctptransport import CookieAckChunk, CookieEchoChunk, DataChunk
 from av import VideoFrame
 
 from protocol.messages import COORDINATES, COORDINATES_ID, Ready, encode
+from support.links import signaling
 from support.programs import PATIENCE
-from tools.procfs import free_port
 from transport import webrtc
-from transport.dialling import dial
 from transport.media import MediaAnswer, MediaOffer
-from transport.signaling import AcceptedSignaling, close_signaling, receive_description
+from transport.signaling import receive_description
 
 SCTP_ONLY = "v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=sctp-port:5000\r\n"
 
@@ -45,25 +43,9 @@ class Film(MediaStreamTrack):
 
 
 @asynccontextmanager
-async def connection() -> AsyncIterator[tuple[AcceptedSignaling, TcpSocketSignaling]]:
-    """Give both ends of a signaling connection, the server's first."""
-    accepted: asyncio.Future[AcceptedSignaling] = asyncio.get_running_loop().create_future()
-    port = free_port()
-    server = await asyncio.start_server(lambda r, w: accepted.set_result(AcceptedSignaling(r, w)), "127.0.0.1", port)
-    async with server:
-        theirs = await dial("127.0.0.1", port, PATIENCE)
-        ours = await accepted
-        try:
-            yield ours, theirs
-        finally:
-            await close_signaling(theirs)
-            await close_signaling(ours)
-
-
-@asynccontextmanager
 async def offering(on_message: Callable[[object], None]) -> AsyncIterator[tuple[MediaOffer, Film, Any]]:
     """Give a server's link, its film, and the client's end of the signaling."""
-    async with connection() as (ours, theirs):
+    async with signaling() as (ours, theirs):
         film = Film()
         offer = MediaOffer(ours, on_message, None, film, "vp8", lambda: None)
         try:
@@ -144,7 +126,7 @@ async def test_client_that_opens_the_channel_itself_is_served():
 
 async def test_server_that_offers_no_stream_gets_a_channel():
     """A server that knows only channels that are opened is answered with one."""
-    async with connection() as (ours, theirs):
+    async with signaling() as (ours, theirs):
         pc = RTCPeerConnection(webrtc.configuration())
         opened: asyncio.Future[RTCDataChannel] = asyncio.get_running_loop().create_future()
         pc.on("datachannel", opened.set_result)
@@ -165,7 +147,7 @@ async def test_server_that_offers_no_stream_gets_a_channel():
 
 async def test_send_says_that_a_channel_takes_nothing_yet():
     """What no channel takes is not sent, and the caller learns of it."""
-    async with connection() as (_, theirs):
+    async with signaling() as (_, theirs):
         answer = MediaAnswer(theirs, lambda _: None, None, lambda *_: None, "marker")
         assert not answer.send("too early")
         await answer.close()
