@@ -22,7 +22,6 @@ import contextlib
 import itertools
 import logging
 import sys
-from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,15 +44,11 @@ from film.rungs import Rungs, Subscription
 from film.sources import SourceFilm
 from film.stepping import rungs
 from film.video_encoder import SharedEncoder
+from programs.results import Results
 from programs.server_options import BALL, LOG, parse_args
-from programs.session import VIEWER, Session
+from programs.session import Session
 from protocol.images import PNG
-from scoring.budget import judge
-from scoring.ledger import Frame, Ledger, Tally, total
-from scoring.metrics import ServerMetrics
-from scoring.records import Records
-from scoring.settings import Settings, command_line
-from scoring.terminal import Terminal
+from scoring.ledger import Frame, Ledger
 from transport.listener import listen
 from transport.signaling import AcceptedSignaling, format_address
 from transport.whep import Whep
@@ -64,7 +59,6 @@ BROWSER = Path(__file__).with_name("browser")  # the page that is a client
 MAX_BEHIND = 0.5  # s by which a client's answers may be late before it gets no more; three frames at least
 NARROW_BEHIND = 0.1  # s, for one that is known to have a narrow connection: its queue may not grow
 PROBE_INTERVAL = 0.5  # s; then it gets one key frame in so many
-MAX_CLIENTS_TOLD = 1000  # clients of which the summary tells one by one, the last that have left; the totals are of all
 
 
 class BallVideoTrack(MediaStreamTrack):
@@ -186,26 +180,13 @@ class Server:
         self.codec = args.codec  # of those who come by TCP
         if args.transport != "media":
             self.codec = "png" if args.quality is PNG else "jpeg"
-        self.metrics = ServerMetrics(
-            self._tallies,
-            lambda: sum(session.kind != VIEWER for session in self._sessions),
-            lambda: Counter(session.rung for session in self._sessions),
-            lambda: sum(session.kind == VIEWER for session in self._sessions),
-        )
+        self.results = Results(args, film, self.codec, self._on_client_left)
         self._video: dict[str, Rungs] = {}  # by codec, made when somebody takes it
         self.encoders = self._create_encoders()
         self.stop = asyncio.Event()
         self.failure: str | None = None  # why the film is gone for everybody
-        self._listening = self._printing_failed = False
-        self._terminal = Terminal(args.print, self.tally)
-        self._records = Records(args.summary, args.csv, args.out)
-        self._settings = Settings(vars(args), command_line())
+        self._listening = False
         self._numbers = itertools.count(1)
-        self._sessions: set[Session] = set()
-        self._ended = Tally()  # of the clients that have left
-        self._clients: deque[dict[str, Any]] = deque(maxlen=MAX_CLIENTS_TOLD)  # their summaries
-        self._left = 0  # of them there were so many
-        self._viewers = 0  # that have left
 
     async def run(self) -> int:
         """Serve until stopped; return the exit status.
@@ -221,9 +202,7 @@ class Server:
         async with listening as admit, self._serve_http(admit):
             self._listening = True
             page = f", for browsers at http://{format_address(self.args.http)}/" if self.args.http else ""
-            self._terminal.say(f"filming at {host}:{port}{page}; stop with Ctrl-C")
-            self._records.open(self._terminal.say)
-            printing = start(self._terminal.run(), self._on_printing_failed)
+            printing = self.results.begin(f"filming at {host}:{port}{page}; stop with Ctrl-C")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.args.duration):
                     await self.stop.wait()
@@ -235,7 +214,7 @@ class Server:
         for encoders in (self.encoders, *self._video.values()):
             if encoders is not None:
                 await encoders.close()
-        return self._close()
+        return self.results.close(self.failure)
 
     def _serve_http(self, admit: Callable[[AcceptedSignaling], bool]) -> contextlib.AbstractAsyncContextManager[None]:
         """Return what serves the page that is a client, its signaling, and what a watcher asks for."""
@@ -244,12 +223,12 @@ class Server:
             add_files(app, *sorted(BROWSER.iterdir()))
             Whep(admit).add_routes(app)
 
-        return http.serve(self.args.http, self._is_ready, self.metrics.registry, add_routes)
+        return http.serve(self.args.http, self._is_ready, self.results.metrics.registry, add_routes)
 
     def _create_encoders(self) -> Rungs | None:
         """Return what encodes the film for those who come by TCP; None where aiortc does it for each."""
         if self.args.transport != "media":
-            return Rungs((0,), lambda _: ImageEncoder(self.film, self.args.quality, self.metrics.on_encoded))
+            return Rungs((0,), lambda _: ImageEncoder(self.film, self.args.quality, self.results.metrics.on_encoded))
         return self.video(self.args.codec)
 
     def create_track(
@@ -270,11 +249,15 @@ class Server:
 
         def create(rate: int) -> SharedEncoder:
             narrow = rate < self.args.bitrate
-            return SharedEncoder(self.film, codec, rate, self.metrics.on_encoded, narrow=narrow)
+            return SharedEncoder(self.film, codec, rate, self.results.metrics.on_encoded, narrow=narrow)
 
         if codec not in self._video:
             self._video[codec] = Rungs(rungs(self.args.bitrate), create)
         return self._video[codec]
+
+    def _on_client_left(self) -> None:
+        if self.args.once:
+            self.stop.set()
 
     def fail(self, why: str) -> None:
         """End everything: the film is gone for everybody."""
@@ -285,78 +268,6 @@ class Server:
         encoders = (self.encoders, *self._video.values())
         stalled = any(each is not None and each.stalled for each in encoders)
         return self._listening and not self.stop.is_set() and not stalled
-
-    def _on_printing_failed(self, error: Exception) -> None:
-        self._printing_failed = True
-        logger.error("nothing more is printed until the end: %r", error, exc_info=error)
-
-    def tally(self) -> Tally:
-        """Return the counts and figures of all clients together, as of now."""
-        return total(self._tallies())
-
-    def _tallies(self) -> tuple[Tally, ...]:
-        """Return the tally of the clients that have left, and that of each one that has not."""
-        return self._ended, *(session.ledger.tally for session in self._sessions)
-
-    def on_joined(self, session: Session) -> None:
-        """Take note of a client that is ready for the film."""
-        self._sessions.add(session)
-        logger.info("%s %d: joined from %s", session.kind, session.number, session.peer)
-
-    def on_scored(self, session: Session, frame: Frame) -> None:
-        """Show a coordinate that was scored."""
-        self.metrics.on_scored(frame)
-        self._terminal.coordinate(session.number, frame)
-
-    def on_frame_left(self, session: Session, frame: Frame) -> None:
-        """Write a frame whose state is final."""
-        self._records.write(session.number, frame)
-
-    def on_left(self, session: Session) -> None:
-        """Take note of a client that has left, if it ever joined."""
-        if session not in self._sessions:
-            return
-        self._sessions.discard(session)
-        self._ended.merge(session.ledger.tally)
-        end = f"{session.kind} {session.number} from {session.peer}: {session.ledger.end}"
-        if session.kind == VIEWER:
-            self._viewers += 1
-            self._terminal.say(end)
-            return
-        facts = {"peer": session.peer, "kind": session.kind, "end": session.ledger.end}
-        summary = {**facts, **self._facts(session.transport, session.codec), **session.summary()}
-        self._clients.append(summary)
-        self._left += 1
-        self._terminal.summary(end, summary)
-        if self.args.once:
-            self.stop.set()
-
-    def _facts(self, transport: str, codec: str) -> dict[str, str]:
-        """Return what the summaries say of the film, and of how it travels."""
-        return {"size": f"{self.film.width}x{self.film.height}", "transport": transport, "codec": codec}
-
-    def _close(self) -> int:
-        """Print and write what is left to be told; return the exit status."""
-        summary = {
-            **self._ended.summary(),
-            **self._facts(self.args.transport, self.codec),
-            **self._settings.summary(),
-            "failure": self.failure,
-            "viewers": self._viewers,
-            "clients": list(self._clients),
-            "clients_left_out": self._left - len(self._clients),
-        }
-        if self._left != 1:
-            self._terminal.summary(f"all {self._left} clients", summary)
-        if self._left > len(self._clients):
-            self._terminal.say(f"the summary tells of the last {len(self._clients)} clients one by one")
-        if self.failure is not None:
-            print(f"server.py: error: {self.failure}", file=sys.stderr)
-        kept = judge(self.args.require, summary, self._terminal.say)
-        written = self._records.close(summary)
-        if self.failure is not None or self._printing_failed or not written:
-            return 1
-        return 0 if kept else 3
 
 
 # --- The command line ----------------------------------------------------------------------------

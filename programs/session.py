@@ -41,7 +41,8 @@ class Session:
         self.number = number
         self.peer, self.kind = signaling.peer, signaling.kind
         self.transport, self.codec = server.args.transport, server.codec
-        self.ledger = Ledger(server.film.where, lambda frame: server.on_frame_left(self, frame), server.film.walls)
+        results = server.results
+        self.ledger = Ledger(server.film.where, lambda frame: results.on_frame_left(self, frame), server.film.walls)
         self._server = server
         self._over = asyncio.Event()  # we have ended it
         self._why = ""  # for people
@@ -52,7 +53,7 @@ class Session:
             server.film.clock,
             self._send,
             self._end,
-            lambda frame: server.on_scored(self, frame),
+            lambda frame: results.on_scored(self, frame),
             self._on_settled,
         )
         answered = self._account.answered
@@ -128,7 +129,7 @@ class Session:
         if not self._link.answers:
             self.kind, self._track.accounted = VIEWER, False
         if met:
-            self._server.on_joined(self)
+            self._server.results.on_joined(self)
         return met
 
     async def hold(self) -> str:
@@ -154,4 +155,4 @@ class Session:
         self._track.stop()
         await self._link.close()
         self._account.close(end)
-        self._server.on_left(self)
+        self._server.results.on_left(self)

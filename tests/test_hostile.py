@@ -231,7 +231,7 @@ async def test_server_forgets_clients_that_have_left():
 
     async def settle() -> tuple[int, int, int, int]:
         async with asyncio.timeout(PATIENCE):
-            while serving._sessions or len(asyncio.all_tasks()) > tasks:  # noqa: ASYNC110
+            while serving.results.sessions or len(asyncio.all_tasks()) > tasks:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)  # nothing tells of silence
         gc.collect()
         alive = [type(thing).__name__ for thing in gc.get_objects()]
@@ -245,7 +245,7 @@ async def test_server_forgets_clients_that_have_left():
         for _ in range(rounds):
             await asyncio.gather(*(visit(number) for number in range(each)))
         assert await settle() == first
-        assert serving._left == 1 + rounds * each
+        assert serving.results.left == 1 + rounds * each
     finally:
         serving.stop.set()
         assert await running == 0

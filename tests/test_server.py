@@ -27,7 +27,7 @@ from film import video_encoder
 from film.drawn import Film
 from film.rungs import Rungs
 from film.video_encoder import SharedEncoder
-from programs import server_options
+from programs import results, server_options
 from programs import session as session_module
 from protocol.matching import stamp
 from protocol.messages import Found, Message, Missed, Quiet, Score, encode, parse
@@ -372,9 +372,9 @@ async def serving_one(*options: str) -> AsyncIterator[tuple[server.Server, "asyn
 
 async def sends(serving: server.Server, more: int) -> None:
     """Wait until so many more frames were sent."""
-    before = serving.tally().frames["sent"]
+    before = serving.results.tally().frames["sent"]
     async with asyncio.timeout(PATIENCE):
-        while serving.tally().frames["sent"] < before + more:  # noqa: ASYNC110  # nothing tells of a frame that is sent
+        while serving.results.tally().frames["sent"] < before + more:  # noqa: ASYNC110  # nothing tells of a frame that is sent
             await asyncio.sleep(0.01)
 
 
@@ -397,7 +397,7 @@ async def test_server_goes_over_a_frame_that_cannot_be_encoded(monkeypatch: pyte
                 await asyncio.sleep(0.01)
         monkeypatch.setattr(video_encoder, "encode", encode)
         await sends(serving, 10)
-        assert serving.tally().late >= 1
+        assert serving.results.tally().late >= 1
         assert not running.done()
 
 
@@ -425,11 +425,11 @@ async def test_server_ends_a_session_whose_track_fails(monkeypatch: pytest.Monke
     path = tmp_path / "s.json"
     async with serving_one("--summary", str(path)) as (serving, running, link):
         await sends(serving, 5)
-        (session,) = serving._sessions
+        (session,) = serving.results.sessions
         monkeypatch.setattr(session.ledger, "sent", lambda _: 1 / 0)
         await asyncio.wait_for(link.until_end(), PATIENCE)
         async with asyncio.timeout(PATIENCE):
-            while serving._sessions:  # noqa: ASYNC110
+            while serving.results.sessions:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert not running.done()
     assert read_summary(path)["clients"][0]["end"].startswith("an error of ours: ZeroDivisionError")
@@ -440,7 +440,7 @@ async def test_server_goes_on_without_its_panel(
 ) -> None:
     """Should printing fail, that is one line and the exit status; filming goes on."""
     async with serving_one("--print", "second") as (serving, running, _):
-        monkeypatch.setattr(serving._terminal, "_refresh", lambda: 1 / 0)
+        monkeypatch.setattr(serving.results._terminal, "_refresh", lambda: 1 / 0)
         async with asyncio.timeout(PATIENCE):
             while "nothing more is printed" not in caplog.text:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
@@ -453,7 +453,7 @@ async def test_server_remembers_the_last_clients_and_counts_all(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """However many come and go, a bounded number of them is kept; totals are exact, and what is left out is told."""
-    monkeypatch.setattr(server, "MAX_CLIENTS_TOLD", 3)
+    monkeypatch.setattr(results, "MAX_CLIENTS_TOLD", 3)
     path = tmp_path / "s.json"
     args, scene = server_options.parse_args(["--signaling-port", str(free_port()), "--summary", str(path)])
     serving = server.Server(args, Film(scene))
@@ -464,9 +464,9 @@ async def test_server_remembers_the_last_clients_and_counts_all(
         session: Any = type("Left", (), {"number": number, "peer": f"peer {number}", "ledger": ledger})()
         session.kind, session.transport, session.codec = "client", "media", "vp8"
         session.summary = ledger.tally.summary
-        serving.on_joined(session)
-        serving.on_left(session)
-    assert serving._close() == 0
+        serving.results.on_joined(session)
+        serving.results.on_left(session)
+    assert serving.results.close(None) == 0
     summary = json.loads(path.read_text())
     assert [client["peer"] for client in summary["clients"]] == ["peer 7", "peer 8", "peer 9"]
     assert summary["clients_left_out"] == 7

@@ -31,7 +31,7 @@ async def served() -> AsyncIterator[tuple[server.Server, str, aiohttp.ClientSess
 async def until_left(serving: server.Server) -> None:
     """Wait until nobody is left, those who shake hands included."""
     async with asyncio.timeout(PATIENCE):
-        while serving._sessions:  # noqa: ASYNC110
+        while serving.results.sessions:  # noqa: ASYNC110
             await asyncio.sleep(0.02)  # nothing tells of it
 
 
@@ -44,12 +44,12 @@ async def test_client_that_offers_is_scored(served: tuple[server.Server, str, ai
     for pts in await player.watch(20):
         player.channel.send(json.dumps({"type": "found", "pts": pts, "x": 1.0, "y": 2.0}))
     async with asyncio.timeout(PATIENCE):
-        while not serving.tally().frames["scored"]:  # noqa: ASYNC110
+        while not serving.results.tally().frames["scored"]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     async with http.delete(player.location) as response:
         assert response.status == 200
     await until_left(serving)
-    (client,) = serving._clients
+    (client,) = serving.results.clients
     assert (client["kind"], client["end"], client["transport"]) == ("browser", "bye", "media")
     assert client["frames"]["scored"] > 5
     await player.pc.close()
@@ -68,9 +68,9 @@ async def test_player_without_a_channel_is_a_viewer(served: tuple[server.Server,
     async with http.delete(player.location) as response:
         assert response.status == 200
     await until_left(serving)
-    assert serving.tally().frames["sent"] == 0
-    assert not serving._clients
-    assert serving._viewers == 1
+    assert serving.results.tally().frames["sent"] == 0
+    assert not serving.results.clients
+    assert serving.results.viewers == 1
     await player.pc.close()
 
 
@@ -96,14 +96,14 @@ async def test_one_who_vanishes_is_noticed(served: tuple[server.Server, str, aio
     async with run_player(url, channel=True) as client, run_player(url, channel=False) as viewer:
         for process, left in ((client, 1), (viewer, 0)):
             await asyncio.sleep(whep.SILENCE)  # both are there all the time
-            assert len(serving._sessions) == left + 1
+            assert len(serving.results.sessions) == left + 1
             process.kill()
             began = loop.time()
             async with asyncio.timeout(PATIENCE):
-                while len(serving._sessions) > left:  # noqa: ASYNC110
+                while len(serving.results.sessions) > left:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)  # nothing tells of it
             assert loop.time() - began > whep.SILENCE / 2  # by its silence
-    assert [client["end"] for client in serving._clients] == ["vanished"]
+    assert [client["end"] for client in serving.results.clients] == ["vanished"]
 
 
 @pytest.mark.slow

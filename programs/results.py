@@ -1,0 +1,137 @@
+"""What came of a run: the clients that came, what they add up to, and how that is told while it runs and at its end."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+from common.waiting import start
+from film.drawn import Footage
+from programs.session import VIEWER, Session
+from scoring.budget import judge
+from scoring.ledger import Frame, Tally, total
+from scoring.metrics import ServerMetrics
+from scoring.records import Records
+from scoring.settings import Settings, command_line
+from scoring.terminal import Terminal
+
+logger = logging.getLogger(__name__)
+
+MAX_CLIENTS_TOLD = 1000  # clients of which the summary tells one by one, the last that have left; the totals are of all
+
+
+class Results:
+    """The score of all sessions, and the terminal, files and metrics that tell it.
+
+    Args:
+        args: the server's command line.
+        film: what the clients get to see.
+        codec: in which those see it who come by TCP.
+        on_client_left: called whenever a client has left that was no viewer.
+    """
+
+    def __init__(
+        self, args: argparse.Namespace, film: Footage, codec: str, on_client_left: Callable[[], object]
+    ) -> None:
+        self._args = args
+        self._film, self._codec = film, codec
+        self._on_client_left = on_client_left
+        self.metrics = ServerMetrics(
+            self._tallies,
+            lambda: sum(session.kind != VIEWER for session in self.sessions),
+            lambda: Counter(session.rung for session in self.sessions),
+            lambda: sum(session.kind == VIEWER for session in self.sessions),
+        )
+        self._printing_failed = False
+        self._terminal = Terminal(args.print, self.tally)
+        self._records = Records(args.summary, args.csv, args.out)
+        self._settings = Settings(vars(args), command_line())
+        self.sessions: set[Session] = set()  # that have joined and not left
+        self._ended = Tally()  # of the clients that have left
+        self.clients: deque[dict[str, Any]] = deque(maxlen=MAX_CLIENTS_TOLD)  # their summaries
+        self.left = 0  # of them there were so many
+        self.viewers = 0  # that have left
+
+    def begin(self, line: str) -> asyncio.Task[None]:
+        """Say a line, and tell from now on how it goes; return the task that does, to be cancelled at the end."""
+        self._terminal.say(line)
+        self._records.open(self._terminal.say)
+        return start(self._terminal.run(), self._on_printing_failed)
+
+    def _on_printing_failed(self, error: Exception) -> None:
+        self._printing_failed = True
+        logger.error("nothing more is printed until the end: %r", error, exc_info=error)
+
+    def tally(self) -> Tally:
+        """Return the counts and figures of all clients together, as of now."""
+        return total(self._tallies())
+
+    def _tallies(self) -> tuple[Tally, ...]:
+        """Return the tally of the clients that have left, and that of each one that has not."""
+        return self._ended, *(session.ledger.tally for session in self.sessions)
+
+    def on_joined(self, session: Session) -> None:
+        """Take note of a client that is ready for the film."""
+        self.sessions.add(session)
+        logger.info("%s %d: joined from %s", session.kind, session.number, session.peer)
+
+    def on_scored(self, session: Session, frame: Frame) -> None:
+        """Show a coordinate that was scored."""
+        self.metrics.on_scored(frame)
+        self._terminal.coordinate(session.number, frame)
+
+    def on_frame_left(self, session: Session, frame: Frame) -> None:
+        """Write a frame whose state is final."""
+        self._records.write(session.number, frame)
+
+    def on_left(self, session: Session) -> None:
+        """Take note of a client that has left, if it ever joined."""
+        if session not in self.sessions:
+            return
+        self.sessions.discard(session)
+        self._ended.merge(session.ledger.tally)
+        end = f"{session.kind} {session.number} from {session.peer}: {session.ledger.end}"
+        if session.kind == VIEWER:
+            self.viewers += 1
+            self._terminal.say(end)
+            return
+        facts = {"peer": session.peer, "kind": session.kind, "end": session.ledger.end}
+        summary = {**facts, **self._facts(session.transport, session.codec), **session.summary()}
+        self.clients.append(summary)
+        self.left += 1
+        self._terminal.summary(end, summary)
+        self._on_client_left()
+
+    def _facts(self, transport: str, codec: str) -> dict[str, str]:
+        """Return what the summaries say of the film, and of how it travels."""
+        return {"size": f"{self._film.width}x{self._film.height}", "transport": transport, "codec": codec}
+
+    def close(self, failure: str | None) -> int:
+        """Print and write what is left to be told; return the exit status.
+
+        Args:
+            failure: why the film is gone for everybody, if it is.
+        """
+        summary = {
+            **self._ended.summary(),
+            **self._facts(self._args.transport, self._codec),
+            **self._settings.summary(),
+            "failure": failure,
+            "viewers": self.viewers,
+            "clients": list(self.clients),
+            "clients_left_out": self.left - len(self.clients),
+        }
+        if self.left != 1:
+            self._terminal.summary(f"all {self.left} clients", summary)
+        if self.left > len(self.clients):
+            self._terminal.say(f"the summary tells of the last {len(self.clients)} clients one by one")
+        if failure is not None:
+            print(f"server.py: error: {failure}", file=sys.stderr)
+        kept = judge(self._args.require, summary, self._terminal.say)
+        written = self._records.close(summary)
+        if failure is not None or self._printing_failed or not written:
+            return 1
+        return 0 if kept else 3
