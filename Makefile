@@ -15,6 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNNING := $(VENV)/.running
 TESTING := $(VENV)/.testing
+NODE := examples/node/node_modules/.package-lock.json
 PYTEST := $(BIN)/python -m pytest --numprocesses=4 --dist=loadgroup
 QUICK := -m "not (screen or browser or hosts or slow or fresh)"
 
@@ -32,6 +33,11 @@ $(RUNNING): requirements.txt tools/setup.py
 $(TESTING): requirements-dev.txt $(RUNNING)
 	@$(PYTHON) tools/setup.py tests
 	@touch $@
+
+$(NODE): examples/node/package-lock.json
+	@if ! command -v npm > /dev/null; then echo "no npm here: what needs Node is skipped"; \
+	else timeout 180 npm ci --prefix examples/node --no-audit --no-fund --loglevel=error \
+	|| echo "npm has not installed examples/node: what needs Node is skipped"; fi
 
 run: $(RUNNING)
 	@mkdir -p reports
@@ -53,7 +59,7 @@ endif
 test: $(TESTING)
 	@$(PYTEST) $(QUICK) $(ARGS)
 
-test-all: $(TESTING)
+test-all: $(TESTING) $(NODE)
 	@$(PYTEST) --random-order-bucket=global --durations=20 -rs --junitxml=reports/tests.xml \
 		--cov --cov-report=term:skip-covered --cov-report=html $(ARGS)
 
@@ -102,4 +108,4 @@ format: $(TESTING)
 	$(BIN)/python -m ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis reports
+	rm -rf $(VENV) .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis reports examples/node/node_modules
