@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from ball_track import Image, Point, find
 from common import options
+from common.ice import ice_config
 from common.memory import keep_freed_memory
 from common.sessions import End, PeerError
 from common.stdio import unhurried
@@ -241,7 +242,7 @@ class Client:
             self._on_message,
             self._on_frame,
             self._on_skipped,
-            stun=args.stun,
+            ice=ice_config(args),
             jitter_buffer=args.jitter_buffer,
         )
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from ball_track import COLORS
-from common import files
+from common import files, ice
 from protocol.images import PNG
 
 UNSET = object()  # where None is a value
+ICE = ("ice_server", "stun", "relay_only")  # how peers find each other, where they are connected at all
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,7 +45,20 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
         default="media",
         help="how frames travel: a MediaStreamTrack, images over an RTCDataChannel, or over plain TCP (media)",
     )
-    parser.add_argument("--stun", type=stun, metavar="stun:HOST:PORT", help="STUN server to ask (none)")
+    parser.add_argument(
+        "--ice-server",
+        type=ice_server,
+        action="append",
+        default=[],
+        metavar="URL",
+        help="STUN or TURN server to ask: stun:HOST:PORT, turn:HOST:PORT?transport=udp|tcp or turns:HOST:PORT, one of "
+        f"each kind; name and password of a TURN server are in the environment, {ice.USERNAME} and {ice.CREDENTIAL} or "
+        f"{ice.SECRET} (none)",
+    )
+    parser.add_argument("--stun", type=stun, metavar="stun:HOST:PORT", help="the same, for a STUN server (none)")
+    parser.add_argument(
+        "--relay-only", action="store_true", help="go through the TURN server, be there a direct way or not (no)"
+    )
     parser.add_argument(
         "--duration", type=seconds, metavar="SECONDS", help="end after so many seconds (none: until stopped)"
     )
@@ -258,21 +272,46 @@ def recording_file(text: str) -> Path:
     return path
 
 
-def stun(text: str) -> str:
-    """Return the address of a STUN server, stun:HOST:PORT.
+def ice_server(text: str) -> str:
+    """Return the URL of a STUN or TURN server.
 
     Raises:
         argparse.ArgumentTypeError: it is none.
     """
-    kind, _, address = text.partition(":")
-    host, _, number = address.rpartition(":")
     try:
-        port(number)
-    except argparse.ArgumentTypeError:
-        host = ""
-    if kind != "stun" or not host:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be stun:HOST:PORT")
+        ice.check_url(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return text
+
+
+def stun(text: str) -> str:
+    """Return the URL of a STUN server.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if not text.startswith("stun:") and "@" not in text:  # what may be a password is never shown
+        raise argparse.ArgumentTypeError(f"{text!r}: must be stun:HOST:PORT; --ice-server takes TURN servers as well")
+    return ice_server(text)
+
+
+def check_ice(parser: Parser, args: argparse.Namespace) -> None:
+    """Refuse STUN and TURN servers that do not go together, and a name and a password that are none."""
+    urls = [*args.ice_server, *([args.stun] if args.stun else [])]
+    for scheme in ("stun", "turn"):
+        several = [url for url in urls if url.startswith(scheme)]
+        if len(several) > 1:
+            name = scheme.upper()
+            parser.error(f"argument --ice-server: {several[1]!r}: is a second {name} server, and aiortc asks only one")
+    if args.relay_only and not any(url.startswith("turn") for url in urls):
+        parser.error("argument --relay-only: goes with a TURN server only, as --ice-server turn:HOST")
+    if args.relay_only and any(url.startswith("stun") for url in urls):
+        parser.error("argument --relay-only: goes without a STUN server, which shows direct ways")
+    try:
+        ice.ice_config(args)
+    except ValueError as error:
+        parser.error(f"environment variable {error}")
 
 
 def size(text: str) -> tuple[int, int]:

@@ -90,8 +90,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser,
         args,
         conditional("jitter_buffer", args.transport == "media", "--transport media", "marker"),
-        conditional("stun", args.transport != "tcp", "--transport media or datachannel"),
+        *(
+            conditional(name, args.transport != "tcp", "--transport media or datachannel", parser.get_default(name))
+            for name in options.ICE
+        ),
     )
+    options.check_ice(parser, args)
     if args.find is not None and args.color is not None:
         parser.error("argument --find: goes without --color")
     return args

@@ -125,6 +125,7 @@ def settle_options(parser: options.Parser, args: argparse.Namespace) -> None:
     media, drawn, scene = args.transport == "media", args.source == BALL, Scene()
     asked = drawn or camera_of(args.source) is not None  # a file has a size and a rate of its own
     shared = media and args.encoder != "aiortc"
+    peers, way = args.transport != "tcp" or bool(args.http), "--transport media or datachannel, or --http"
     conditional = options.Conditional
     if not media and find_spec("cv2") is None:
         parser.error(f"argument --transport: {args.transport} needs OpenCV, which is not installed here")
@@ -135,13 +136,14 @@ def settle_options(parser: options.Parser, args: argparse.Namespace) -> None:
         conditional("bitrate", shared, "--transport media and --encoder shared", DEFAULT_BITRATE),
         conditional("encoder", media, "--transport media", "shared"),
         conditional("quality", not media, "--transport datachannel or tcp", DEFAULT_QUALITY),
-        conditional("stun", args.transport != "tcp", "--transport media or datachannel"),
+        *(conditional(name, peers, way, parser.get_default(name)) for name in options.ICE),
         conditional("size", asked, "the drawn ball or a camera as --source", (scene.width, scene.height)),
         conditional("fps", asked, "the drawn ball or a camera as --source", scene.fps),
         *(conditional(each, drawn, "the drawn ball", getattr(scene, each)) for each in ("radius", "speed", "color")),
         conditional("seed", drawn, "the drawn ball", scene.seed),
         conditional("truth", not asked, "a video file as --source"),
     )
+    options.check_ice(parser, args)
     for name in ("summary", "csv"):
         if args.out is not None and getattr(args, name) is not None:
             parser.error(f"argument --{name}: has an effect without --out only, which writes that as well")

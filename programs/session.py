@@ -5,6 +5,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from common.ice import ice_config
 from common.sessions import End
 from common.waiting import unless, wait_while
 from film.drawn import FilmError
@@ -64,17 +65,17 @@ class Session:
 
     def _create_link(self, signaling: AcceptedSignaling, args: argparse.Namespace) -> Link:
         """Return what brings the track to the client."""
-        lost = self._track.on_picture_lost
+        lost, ice = self._track.on_picture_lost, ice_config(args)
         if isinstance(signaling, WhepSignaling):
             codecs = (args.codec, *(codec for codec in CODECS if codec != args.codec))
-            return WhepAnswer(signaling, self._account.on_message, args.stun, self._choose_codec, codecs, lost)
+            return WhepAnswer(signaling, self._account.on_message, ice, self._choose_codec, codecs, lost)
         match args.transport:
             case "datachannel":
-                return ChannelOffer(signaling, self._account.on_message, args.stun, self._track)
+                return ChannelOffer(signaling, self._account.on_message, ice, self._track)
             case "tcp":
                 return TcpOffer(signaling, self._account.on_message, self._track)
             case _:
-                return MediaOffer(signaling, self._account.on_message, args.stun, self._track, args.codec, lost)
+                return MediaOffer(signaling, self._account.on_message, ice, self._track, args.codec, lost)
 
     def _choose_codec(self, codec: str) -> "BallVideoTrack":
         """Return the track, as video in a codec that the peer takes."""

@@ -16,6 +16,7 @@ from protocol.messages import COORDINATES, COORDINATES_ID, Ready, encode
 from support.links import signaling
 from support.programs import PATIENCE
 from transport import webrtc
+from transport.ice import configuration
 from transport.media import MediaAnswer, MediaOffer
 from transport.signaling import receive_description
 
@@ -110,7 +111,7 @@ async def test_client_that_opens_the_channel_itself_is_served():
     heard: asyncio.Queue[object] = asyncio.Queue()
     async with offering(heard.put_nowait) as (offer, film, theirs):
         opening = asyncio.create_task(offer.open())
-        pc = RTCPeerConnection(webrtc.configuration())
+        pc = RTCPeerConnection(configuration())
         description = await receive_description(theirs, "offer")
         assert description is not None
         await pc.setRemoteDescription(description)
@@ -127,7 +128,7 @@ async def test_client_that_opens_the_channel_itself_is_served():
 async def test_server_that_offers_no_stream_gets_a_channel():
     """A server that knows only channels that are opened is answered with one."""
     async with signaling() as (ours, theirs):
-        pc = RTCPeerConnection(webrtc.configuration())
+        pc = RTCPeerConnection(configuration())
         opened: asyncio.Future[RTCDataChannel] = asyncio.get_running_loop().create_future()
         pc.on("datachannel", opened.set_result)
         pc.addTrack(Film())

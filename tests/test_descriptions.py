@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from common.sessions import PeerError
 from support.links import GreyFilm, signaling
 from transport.descriptions import refused_video, with_candidates
+from transport.ice import configuration
 from transport.media import MediaAnswer, MediaOffer
-from transport.webrtc import accept_description, configuration
+from transport.webrtc import accept_description
 
 HOST = "a=candidate:1 1 udp 2130706431 10.0.0.1 4711 typ host\r\n"
 OTHER = "a=candidate:2 1 udp 2130706430 10.0.0.2 4712 typ host\r\n"

@@ -23,8 +23,8 @@ from support.programs import PATIENCE, Program, read_summary, run
 from test_hostile import attached
 from tools.procfs import free_port
 from transport.dialling import dial
+from transport.ice import configuration
 from transport.signaling import close_signaling, receive_description
-from transport.webrtc import configuration
 
 SCALE = float(os.environ.get("SIEGE", "1"))
 MUTATIONS, MESSAGES, DATAGRAMS, CONNECTIONS = (round(SCALE * each) for each in (40, 200, 600, 30))

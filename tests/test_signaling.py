@@ -25,6 +25,7 @@ from tools.procfs import free_port
 from transport import aiortc_internals as internals
 from transport import dialling, listener, webrtc
 from transport.datachannel import ChannelAnswer
+from transport.ice import configuration
 from transport.link import HANDSHAKE_TIMEOUT
 from transport.signaling import (
     AcceptedSignaling,
@@ -80,14 +81,6 @@ class Visit:
         """Note the end."""
         self.end = end
         self.closed.set()
-
-
-def test_configuration_asks_no_public_server():
-    """Host candidates only, unless a STUN server is named."""
-    assert webrtc.configuration().iceServers == []
-    servers = webrtc.configuration("stun:example.org:3478").iceServers
-    assert servers is not None
-    assert [server.urls for server in servers] == ["stun:example.org:3478"]
 
 
 def test_format_address_is_host_and_port():
@@ -172,7 +165,7 @@ async def test_receive_description_wants_what_was_agreed():
 )
 async def test_accept_description_refuses_what_cannot_be_used(sdp: str):
     """Bad SDP in an answer is a PeerError, whatever aiortc makes of it."""
-    pc = RTCPeerConnection(webrtc.configuration())
+    pc = RTCPeerConnection(configuration())
     try:
         pc.createDataChannel("x")
         await pc.setLocalDescription(await pc.createOffer())
@@ -195,7 +188,7 @@ async def test_accept_description_refuses_what_cannot_be_used(sdp: str):
 )
 async def test_accept_description_refuses_a_good_answer_with_one_line_wrong(pattern: str, replacement: str):
     """An answer that names an unknown payload type, or a port that is none, is the peer's error as any other."""
-    offerer, answerer = RTCPeerConnection(webrtc.configuration()), RTCPeerConnection(webrtc.configuration())
+    offerer, answerer = RTCPeerConnection(configuration()), RTCPeerConnection(configuration())
     try:
         offerer.addTransceiver("video")
         offerer.createDataChannel("x")

@@ -17,6 +17,7 @@ from aiortc.exceptions import InvalidStateError
 from aiortc.mediastreams import MediaStreamError
 from av import Packet
 
+from common.ice import IceConfig
 from protocol.framing import Assembler, FramingError, cut
 from transport.image_decoder import ImageDecoder
 from transport.link import OnFrame, OnMessage, OnSkipped
@@ -34,9 +35,9 @@ class ChannelOffer(PeerOffer):
     """
 
     def __init__(
-        self, signaling: TcpSocketSignaling, on_message: OnMessage, stun: str | None, track: MediaStreamTrack
+        self, signaling: TcpSocketSignaling, on_message: OnMessage, ice: IceConfig | None, track: MediaStreamTrack
     ) -> None:
-        super().__init__(signaling, on_message, stun)
+        super().__init__(signaling, on_message, ice)
         self._track = track
 
     def _add_frames(self) -> None:
@@ -80,11 +81,11 @@ class ChannelAnswer(PeerAnswer):
         self,
         signaling: TcpSocketSignaling,
         on_message: OnMessage,
-        stun: str | None,
+        ice: IceConfig | None,
         on_frame: OnFrame,
         on_skipped: OnSkipped,
     ) -> None:
-        super().__init__(signaling, on_message, stun)
+        super().__init__(signaling, on_message, ice)
         self._assembler = Assembler()
         self._decoder = ImageDecoder(on_frame, on_skipped, self._refuse, self._fail)
         self._newest = 0.0  # s; when the last piece came

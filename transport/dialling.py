@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from aiortc.contrib.signaling import TcpSocketSignaling
 
+from common.ice import IceConfig
 from common.sessions import End, PeerError, SessionError, SlowPeerError
 from common.waiting import unless
 from transport import aiortc_internals as internals
@@ -125,7 +126,7 @@ def create_answer(
     on_message: OnMessage,
     on_frame: OnFrame,
     on_skipped: OnSkipped,
-    stun: str | None,
+    ice: IceConfig | None,
     jitter_buffer: str,
 ) -> Link:
     """Return the client's end of what the server offers; the arguments are those of the three classes.
@@ -135,8 +136,8 @@ def create_answer(
     """
     match transport:
         case "datachannel":
-            return ChannelAnswer(signaling, on_message, stun, on_frame, on_skipped)
+            return ChannelAnswer(signaling, on_message, ice, on_frame, on_skipped)
         case "tcp":
             return TcpAnswer(signaling, on_message, on_frame, on_skipped)
         case _:
-            return MediaAnswer(signaling, on_message, stun, on_frame, jitter_buffer)
+            return MediaAnswer(signaling, on_message, ice, on_frame, jitter_buffer)

@@ -12,6 +12,7 @@ from av import Packet, VideoFrame
 from av.frame import Frame
 
 from ball_track import Image
+from common.ice import IceConfig
 from common.sessions import PeerError
 from transport import aiortc_internals as internals
 from transport import receiver
@@ -27,8 +28,8 @@ MIME_TYPES = {"vp8": "video/VP8", "h264": "video/H264"}
 class MediaSender(PeerLink):
     """What sends video: its track is asked for the first frame when `_ready` is set."""
 
-    def __init__(self, signaling: TcpSocketSignaling, on_message: OnMessage, stun: str | None) -> None:
-        super().__init__(signaling, on_message, stun)
+    def __init__(self, signaling: TcpSocketSignaling, on_message: OnMessage, ice: IceConfig | None) -> None:
+        super().__init__(signaling, on_message, ice)
         self._sender: RTCRtpSender | None = None
         self._resender: Resender | None = None
 
@@ -82,12 +83,12 @@ class MediaOffer(PeerOffer, MediaSender):
         self,
         signaling: TcpSocketSignaling,
         on_message: OnMessage,
-        stun: str | None,
+        ice: IceConfig | None,
         track: MediaStreamTrack,
         codec: str,
         on_picture_lost: Callable[[], None],
     ) -> None:
-        super().__init__(signaling, on_message, stun)
+        super().__init__(signaling, on_message, ice)
         self._track = track
         self._on_picture_lost = on_picture_lost
         self._codec = codec
@@ -149,11 +150,11 @@ class MediaAnswer(PeerAnswer):
         self,
         signaling: TcpSocketSignaling,
         on_message: OnMessage,
-        stun: str | None,
+        ice: IceConfig | None,
         on_frame: OnFrame,
         jitter_buffer: str,
     ) -> None:
-        super().__init__(signaling, on_message, stun)
+        super().__init__(signaling, on_message, ice)
         self._on_frame = on_frame
         self._jitter_buffer = jitter_buffer
         self._watching = False

@@ -9,15 +9,16 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
-from aiortc import RTCConfiguration, RTCDataChannel, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from aiortc.contrib.signaling import TcpSocketSignaling
-from aiortc.rtcconfiguration import RTCBundlePolicy
 
+from common.ice import IceConfig
 from common.sessions import End, PeerError
 from common.waiting import unless
 from protocol.messages import COORDINATES, COORDINATES_ID, SCORES, Ready, encode
 from transport import aiortc_internals as internals
 from transport.descriptions import with_candidates
+from transport.ice import configuration
 from transport.link import HANDSHAKE_TIMEOUT, MAX_BUFFERED, UNHEARD, UNMET, Link, OnMessage, receive_offer
 from transport.signaling import receive_description, until_bye
 
@@ -37,14 +38,14 @@ class PeerLink(Link):
     """What both ends of a WebRTC connection share.
 
     Args:
-        stun: address of a STUN server, if any.
+        ice: the servers to ask, and whether to go by a relay only; None for no servers.
     """
 
-    def __init__(self, signaling: TcpSocketSignaling, on_message: OnMessage, stun: str | None) -> None:
+    def __init__(self, signaling: TcpSocketSignaling, on_message: OnMessage, ice: IceConfig | None) -> None:
         super().__init__(signaling, on_message)
         internals.mend()
-        self._pc = RTCPeerConnection(configuration(stun))
-        self._stun = stun
+        self._ice = ice or IceConfig()
+        self._pc = RTCPeerConnection(configuration(self._ice))
         self._ready = asyncio.Event()  # the client's channel is open: both sides are set up
         self._over = asyncio.Event()  # the connection is closed, or lost
         self._pc.on("connectionstatechange", self._on_state)
@@ -99,14 +100,16 @@ class PeerLink(Link):
     def _gathering(self, offer: RTCSessionDescription | None = None) -> AbstractContextManager[None]:
         """Gather candidates where signaling is: over the loopback nowhere else, and nothing is opened elsewhere.
 
-        A peer that was told of a STUN server, or offers to be met elsewhere (a port that is forwarded into a
+        A peer that was told of a STUN or TURN server, or offers to be met elsewhere (a port that is forwarded into a
         container), is met wherever it can be.
         """
         host = self._local_host()
         if host is None:
             return contextlib.nullcontext()
         elsewhere = offer is not None and not all(map(internals.is_loopback, CANDIDATE.findall(offer.sdp)))
-        return internals.gathering_at(host, only=internals.is_loopback(host) and not elsewhere and self._stun is None)
+        return internals.gathering_at(
+            host, only=internals.is_loopback(host) and not elsewhere and not self._ice.servers
+        )
 
     def _local_host(self) -> str | None:
         """Return the address of this machine that signaling goes by; None if there is no connection."""
@@ -166,8 +169,8 @@ class PeerAnswer(PeerLink):
 
     transport: str  # a key of TRANSPORTS
 
-    def __init__(self, signaling: TcpSocketSignaling, on_message: OnMessage, stun: str | None) -> None:
-        super().__init__(signaling, on_message, stun)
+    def __init__(self, signaling: TcpSocketSignaling, on_message: OnMessage, ice: IceConfig | None) -> None:
+        super().__init__(signaling, on_message, ice)
         self._filmed = asyncio.Event()  # a frame has come
 
     @abstractmethod
@@ -248,16 +251,6 @@ def offered_channel(offer: RTCSessionDescription) -> int | None:
     """Return the number of the stream that a server offers for the coordinates; None if it offers none."""
     match = DCMAP.search(offer.sdp)
     return int(match[1]) if match is not None and int(match[1]) < MAX_STREAM else None
-
-
-def configuration(stun: str | None = None) -> RTCConfiguration:
-    """Return how to connect: host candidates only, unless a STUN server is given as "stun:HOST:PORT".
-
-    aiortc's default asks a public server, and waits five seconds for it where there is no way out.
-    All media and channels share one transport.
-    """
-    servers = [RTCIceServer(urls=stun)] if stun else []
-    return RTCConfiguration(iceServers=servers, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
 
 
 async def accept_description(pc: RTCPeerConnection, description: RTCSessionDescription) -> None:

@@ -24,6 +24,7 @@ from aiohttp import web
 from aiortc import MediaStreamTrack, RTCSessionDescription
 from aiortc.contrib.signaling import BYE
 
+from common.ice import IceConfig
 from common.sessions import End, PeerError
 from common.waiting import unless
 from protocol.messages import SCORES
@@ -129,12 +130,12 @@ class WhepAnswer(MediaSender):
         self,
         signaling: WhepSignaling,
         on_message: OnMessage,
-        stun: str | None,
+        ice: IceConfig | None,
         create_track: Callable[[str], MediaStreamTrack],
         codecs: tuple[str, ...],
         on_picture_lost: Callable[[], None],
     ) -> None:
-        super().__init__(signaling, on_message, stun)
+        super().__init__(signaling, on_message, ice)
         self._create_track = create_track
         self._codecs = codecs
         self._on_picture_lost = on_picture_lost
