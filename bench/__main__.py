@@ -1,18 +1,8 @@
 """Run server and client side by side in many ways, and print and save what the loop costs.
 
     python3 -m bench                      everything
-    python3 -m bench latency scale        some parts
+    python3 -m bench latency scale        some parts; --help names them all
     python3 -m bench --quick              one short round of the most telling cases, within two minutes
-
-    part         what is compared
-    latency      jitter buffers, encoders and codecs, with the floor: nothing but the encode and the decode
-    accuracy     colours, radii, speeds, bit rates, sizes
-    scale        1 to 32 clients of one server
-    size         640x480 to 1920x1080, at 30 and 60 frames a second
-    transports   the ways that frames can travel
-    finders      the usual ways to find a ball, beside ours, on the same decoded frames
-    browser      client.py, and the page in Chromium, with and without a jitter buffer (needs chromium)
-    prediction   a coordinate as it is when it arrives, and predicted to the present, over slow links (needs root)
 
 Each case is measured once in every round, so that what drifts on the machine drifts for all; a figure is the
 median of the rounds, with the lowest and the highest in brackets. Server and client run as programs, as they
@@ -27,20 +17,21 @@ needs Linux) in cores: 1 is one core busy all the time. Words:
 
 import argparse
 import contextlib
-import json
 import sys
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.parts import PARTS, Part
-from bench.rounds import machine, measure_part
-from bench.tables import Results, markdown, save_plot
+from bench.rounds import measure_part
 from common import options
+from common.remaining import Remaining, told_time
+from report import case_plots
+from report.measured import Measured, save, take
+from report.tables import markdown, show
 from tools.browser import CHROMEDRIVER, CHROMIUM
 from tools.lab import missing
 
-OVERHEAD = 4.0  # s that a run takes besides: starting, warming up, ending; an estimate
+OVERHEAD = 5.0  # s that a run takes besides: starting, warming up, ending; an estimate
 
 ROUNDS, SECONDS = 3, 10.0
 QUICK_SECONDS = 2.0
@@ -49,8 +40,13 @@ MAX_ROUNDS, MAX_SECONDS = 100, 300.0
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the options; exit with status 2 if they are wrong."""
-    parser = options.Parser(description="Run server and client side by side, and show what the loop costs.")
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"what to run: {', '.join(PARTS)} (all)")
+    parser = options.Parser(
+        prog="python3 -m bench",
+        description="Run server and client side by side, and show what the loop costs.",
+        epilog=parts_told(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help="what to run, see below (all that this machine can)")
     parser.add_argument("--quick", action="store_true", help="one short round of the most telling cases")
     parser.add_argument("--rounds", type=int, metavar="N", help=f"how often each case is run ({ROUNDS}; quick: 1)")
     parser.add_argument(
@@ -60,7 +56,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help=f"how long each case is measured ({SECONDS:g}; quick: {QUICK_SECONDS:g})",
     )
     parser.add_argument(
-        "--folder", type=Path, default=Path("measured"), help="where to save tables and plots (measured)"
+        "--folder", type=Path, default=Path("measured"), help="where to save results, tables and plots (measured)"
     )
     args = parser.parse_args(argv)
     for part in args.parts:
@@ -82,48 +78,50 @@ def lacking() -> set[str]:
     return {part for part, lacks_it in lacks.items() if lacks_it}
 
 
+def parts_told() -> str:
+    """Return what each part compares, and how many runs a round of it is, for --help."""
+    lines = []
+    for name, create in PARTS.items():
+        part = create()
+        lines.append(f"  {name:<12}{part.about}; {len(part.cases)} runs a round")
+    return "parts:\n" + "\n".join(lines)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; return the exit status: 0 all went well, 1 a run failed, 2 wrong usage."""
     args = parse_args(argv)
     parts = {name: PARTS[name]() for name in args.parts}
     if args.quick:
         parts = {name: part._replace(cases=[case for case in part.cases if case.quick]) for name, part in parts.items()}
-    left = args.rounds * sum(len(part.cases) for part in parts.values())
-
-    def say(text: str) -> None:
-        nonlocal left
-        left -= 1
-        print(f"{text}  [{minutes(left)} left]", file=sys.stderr, flush=True)
-
-    def minutes(runs: int) -> str:
-        return f"about {runs * (args.seconds + OVERHEAD) / 60:.1f} min"
-
-    print(f"{left} runs of {args.seconds:g} s, {args.rounds} of each case: {minutes(left)}", file=sys.stderr)
-    started = datetime.now(UTC)
+    runs = args.rounds * sum(len(part.cases) for part in parts.values())
+    each = args.seconds + OVERHEAD
+    print(
+        f"{runs} runs of {args.seconds:g} s, {args.rounds} of each case: about {told_time(runs * each)}",
+        file=sys.stderr,
+    )
     args.folder.mkdir(parents=True, exist_ok=True)
-    results: dict[str, Results] = {}
     failed = 0
-    with contextlib.suppress(KeyboardInterrupt):  # what has been measured is shown
+    with contextlib.suppress(KeyboardInterrupt), Remaining("benchmark", runs, each) as remaining:
         for name, part in parts.items():
-            results[name], failures = measure_part(name, part, args.rounds, args.seconds, say)
+            results, failures = measure_part(name, part, args.rounds, args.seconds, remaining.done)
             failed += failures
-            for table in part.tables:
-                print(f"\n{markdown(table, results[name])}", flush=True)
-                save_plot(table, results[name], args.folder / f"{table.name}.png")
-    save(args, started, parts, results)
+            command = f"python -m bench {name} --rounds {args.rounds} --seconds {args.seconds:g}"
+            remaining.pause()
+            failed += not keep(take(name, command, results), part, args.folder)
+            remaining.resume()
     print(f"saved in {args.folder}/" + (f"; {failed} runs failed" if failed else ""), file=sys.stderr)
     return 1 if failed else 0
 
 
-def save(args: argparse.Namespace, started: datetime, parts: Mapping[str, Part], results: dict[str, Results]) -> None:
-    """Write results.json, and the tables in Markdown."""
-    facts = {"date": f"{started:%Y-%m-%d %H:%M} UTC", **machine()}
-    whole = {**facts, "rounds": args.rounds, "seconds": args.seconds, "parts": results}
-    (args.folder / "results.json").write_text(json.dumps(whole, indent=2) + "\n")
-    how = f"{args.rounds} rounds of {args.seconds:g} s; median (lowest–highest)"
-    lines = [", ".join(f"{name} {value}" for name, value in facts.items()) + f". {how}.\n"]
-    lines += [markdown(table, results[name]) for name in results for table in parts[name].tables]
-    (args.folder / "tables.md").write_text("\n".join(lines))
+def keep(measured: Measured, part: Part, folder: Path) -> bool:
+    """Print a part's tables, and save its results, tables and plots; return whether the results were saved."""
+    for table in part.tables:
+        show(table, measured.results)
+        if table.draw is not None:
+            case_plots.save(table, measured.results, folder / f"{table.name}.svg", measured.digest)
+    told = [f"**{table.title}**\n\n{markdown(table, measured.results)}" for table in part.tables]
+    (folder / f"{measured.part}.md").write_text("\n".join([f"{measured.where}\n", *told]), encoding="utf-8")
+    return save(measured, folder)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ from functools import partial
 from pathlib import Path
 
 from bench.cases import WARM_UP, BenchError, Case, Figures, Loop, ledger_figures
-from bench.tables import Column, Table, plot_latency, plot_steps
+from report.case_plots import draw_latency, draw_steps
+from report.tables import Column, Table
 from tools.browser import CHROMEDRIVER, CHROMIUM, run_browser
 from tools.procfs import free_port, processor_time
 from tools.program import Program, ProgramError
 
 PARTS = ("there", "buffer", "decode", "handover", "find", "back")  # as the page calls them
-NAMES = ("film, encoding, network", "jitter buffer", "decoder", "waiting for who looks", "finding", "way back")
+NAMES = ("film, encoding, network", "jitter buffer", "decoder", "waiting to be found", "finding", "way back")
 COMPOSITOR_WARM_UP = 4.0  # s more, until the browser's own jitter buffer has settled
 
 
@@ -63,12 +64,12 @@ def browser_cases() -> list[Case]:
     """Return client.py with both of its jitter buffers, and the page in its ways."""
     marker, stock = (("--jitter-buffer", buffer) for buffer in ("marker", "stock"))
     cases: list[Case] = [
-        Loop("client.py marker", quick=True, client=marker),
-        Loop("client.py stock", client=stock),
-        Page("Chromium, target 0", quick=True),
-        Page("Chromium, its own buffer", query="buffer=own"),
-        Page("Chromium, target 0, canvas", query="frames=canvas"),
-        Page("Chromium, target 0, H.264", query="codec=h264"),
+        Loop("client.py: as it is", quick=True, client=marker),
+        Loop("client.py: aiortc's jitter buffer", client=stock),
+        Page("Chromium: jitter buffer of 0 ms", quick=True),
+        Page("Chromium: its own jitter buffer", query="buffer=own"),
+        Page("Chromium: frames from a canvas", query="frames=canvas"),
+        Page("Chromium: H.264", query="codec=h264"),
     ]
     return cases
 
@@ -83,12 +84,14 @@ TABLES = (
             Column("server, cores", "server cpu", 3),
         ),
         "browser",
-        plot_latency,
+        draw_latency,
+        "A browser as the client",
     ),
     Table(
         "Where the time goes in the browser: a median frame",
         tuple(Column(f"{name}, ms", name, 2) for name in (*NAMES, "sum")),
         "browser-parts",
-        partial(plot_steps, steps=NAMES),
+        partial(draw_steps, steps=NAMES),
+        "Where the time goes in the browser",
     ),
 )

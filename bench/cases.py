@@ -1,7 +1,7 @@
 """One run of the benchmark: a server and clients as programs, or the codecs alone, and what they cost.
 
 Processor time comes from /proc, so this needs Linux. All figures of a run have a name each; parts.py says what
-is compared with what, and tables.py shows it.
+is compared with what, and which tables show it.
 """
 
 import contextlib

@@ -27,11 +27,12 @@ import numpy as np
 from ball_track import COLORS, Image, Point, Scene, blank, draw, find
 from bench.cases import Case, Figures
 from bench.clips import Clip
-from bench.tables import Column as Col
-from bench.tables import Results, Table, median
 from examples import finders
 from film.video_encoder import CODECS, DEFAULT_BITRATE, create_codec, encode
 from finding import color
+from report.case_plots import draw_dots, lay_out, set_log
+from report.plots import LINES
+from report.tables import Column, Results, Table, median
 from transport.receiver import create_decoder
 
 if TYPE_CHECKING:
@@ -80,15 +81,15 @@ def ours(scenery: Scenery) -> Callable[[Image], Answer]:
 
 
 WAYS: dict[str, Callable[[Scenery], Callable[[Image], Answer]]] = {
-    "ours": ours,
-    "Hough circles": lambda _: bgr(finders.hough),
-    "threshold, moments": lambda _: bgr(finders.threshold),
-    "contours, enclosing circle": lambda _: bgr(finders.contours),
-    "HSV mask": lambda scenery: bgr(finders.hsv_white if scenery.color == "white" else finders.hsv_blue),
-    "blob detector": lambda _: bgr(finders.blob),
-    "template matching": lambda scenery: bgr(partial(finders.template, radius=scenery.radius)),
-    "background subtraction": lambda _: bgr(finders.Background()),
-    "nothing but BGR": lambda _: bgr(lambda _: None),
+    "this project: ours": ours,
+    "usual ways: Hough circles": lambda _: bgr(finders.hough),
+    "usual ways: threshold, moments": lambda _: bgr(finders.threshold),
+    "usual ways: contours, enclosing circle": lambda _: bgr(finders.contours),
+    "usual ways: HSV mask": lambda scenery: bgr(finders.hsv_white if scenery.color == "white" else finders.hsv_blue),
+    "usual ways: blob detector": lambda _: bgr(finders.blob),
+    "usual ways: template matching": lambda scenery: bgr(partial(finders.template, radius=scenery.radius)),
+    "usual ways: background subtraction": lambda _: bgr(finders.Background()),
+    "conversion alone: I420 to BGR": lambda _: bgr(lambda _: None),
 }
 
 
@@ -195,11 +196,11 @@ class Held(Case):
 
 def finders_cases() -> list[Case]:
     """Return a case for each way."""
-    return [Held(name, quick=name in {"ours", "contours, enclosing circle"}) for name in WAYS]
+    return [Held(name, quick=name in {"ours", "usual ways: contours, enclosing circle"}) for name in WAYS]
 
 
 COLUMNS = tuple(
-    Col(f"{heading}: {title}", f"{name} {figure}", digits)
+    Column(f"{heading}: {title}", f"{name} {figure}", digits)
     for name, heading in (("black", "on black"), ("textured", "before a texture"))
     for title, figure, digits in (
         ("ms", "ms", 2),
@@ -211,24 +212,31 @@ COLUMNS = tuple(
 )
 
 
-def plot_finders(results: Results, figure: "Figure") -> None:
+def draw_finders(results: Results, figure: "Figure") -> None:
     """Draw mean and p99 of each way's error, and what it found, on black and before a texture."""
-    left, right = figure.subplots(1, 2, sharey=True)
-    names = list(results)
+    left, right = figure.subplots(1, 2)
     for axes, name, title in ((left, "black", "disc on black"), (right, "textured", "lit ball before a texture")):
-        for row, way in enumerate(names):
-            mean, p99, found, false, took = (
-                median(results[way], f"{name} {each}") for each in ("error mean", "error p99", "found", "false", "ms")
+        places = lay_out(axes, results)
+        if axes is right:
+            axes.set_yticklabels([])
+        pairs = {places[way]: (median(each, f"{name} error mean"), median(each, f"{name} error p99"))
+                 for way, each in results.items()}  # fmt: skip
+        draw_dots(axes, pairs, LINES[0])
+        for way, figures in results.items():
+            found, false, took = (median(figures, f"{name} {each}") for each in ("found", "false", "ms"))
+            text = f"{took:.1f} ms, found {found:.0f} %\nfalse {false:.0f} %"
+            axes.annotate(
+                text,
+                (1.02, places[way]),
+                xycoords=("axes fraction", "data"),
+                va="center",
+                fontsize=6.5,
+                linespacing=0.9,
             )
-            if not math.isnan(mean):
-                axes.barh(row, mean, color="C0")
-                axes.hlines(row, mean, p99, color="0.3")
-                axes.plot(p99, row, "|", color="0.3", markersize=8)
-            text = f"{took:.1f} ms, found {found:.0f} %, false {false:.0f} %"
-            axes.annotate(text, (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=7)
-        axes.set(xscale="log", xlim=(0.001, 100), xlabel="error, px: mean | 99th percentile", title=title)
-    left.set_yticks(range(len(names)), names)
-    left.invert_yaxis()
+        set_log(axes)
+        axes.set(xlim=(0.001, 100), xlabel="error, px: mean (full), p99 (hollow)")
+        axes.set_title(title, fontsize=9)
+        axes.grid(axis="x", alpha=0.25)
 
 
 TABLE = Table(
@@ -237,5 +245,6 @@ TABLE = Table(
     " texture, an orange one beside it. The times have the conversion to BGR in them, which is the last row",
     COLUMNS,
     "finders",
-    plot_finders,
+    draw_finders,
+    "Finders on the same decoded frames",
 )

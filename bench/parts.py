@@ -2,22 +2,25 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from ball_track import COLORS
 from bench import browser, finders, prediction
 from bench.cases import Case, Floor, Loop, Ratio
-from bench.tables import Column, Table, plot_accuracy, plot_latency, plot_scale, plot_steps
 from bench.tracing import PARTS as STEPS
+from report.case_plots import draw_error, draw_latency, draw_scale, draw_steps
+from report.tables import Column, Table
 
 # --- The parts -----------------------------------------------------------------------------------
 
 
 class Part(NamedTuple):
-    """Cases to be compared with each other, and the tables that show them."""
+    """Cases to be compared with each other, the tables that show them, and what the part is about, for --help."""
 
     cases: Sequence[Case]
     tables: Sequence[Table]
+    about: str = ""
 
 
 SENT = Column("sent of the film, %", "sent", 2)  # less than 100: the server itself is too slow
@@ -28,28 +31,37 @@ ERROR = tuple(Column(f"{share}, px", f"error {share}", 4) for share in ("p50", "
 CPU = tuple(Column(f"{name}, cores", f"{name} cpu", 3) for name in ("server", "client", "process_a"))
 
 
+CODEC_NAMES = {"vp8": "VP8", "h264": "H.264"}
+OVERVIEW = {  # the rows of the README's table: case, and how to get it
+    "this project: VP8": "the defaults: VP8, marker",
+    "one thing as aiortc has it: VP8, its jitter buffer": "`--jitter-buffer stock`: aiortc's own",
+    "this project: VP8, blue ball": "`--color blue`",
+    "this project: H.264": "`--codec h264`",
+    "the usual way: VP8": "`--encoder aiortc`, `--jitter-buffer stock`",
+}
+
+
 def latency_part() -> Part:
     """Return the part about latency and its steps."""
     cases: list[Case] = []
-    for codec, encoder in itertools.product(("vp8", "h264"), ("shared", "aiortc")):
-        what = f"{codec} {encoder}"
-        plain, floor = f"plain: {codec} aiortc stock", f"floor: {what}"
-        ratios = (
-            Ratio("p50 / floor", "latency p50", floor, "latency p50"),
-            Ratio("p99 / floor", "latency p99", floor, "latency p50"),
-            Ratio("cpu / plain", "cpu", plain, "cpu"),
-        )
-        server = ("--codec", codec, "--encoder", encoder)
-        marker, stock = (("--jitter-buffer", buffer) for buffer in ("marker", "stock"))
-        quick = what == "vp8 shared"
+    marker, stock = (("--jitter-buffer", buffer) for buffer in ("marker", "stock"))
+    for codec, name in CODEC_NAMES.items():
+        floors = {each: f"encoding and decoding alone: {name}{suffix}" for each, suffix in
+                  (("shared", ""), ("aiortc", ", aiortc's encoder"))}  # fmt: skip
+        plain, quick = f"the usual way: {name}, BGR images through the Queue", codec == "vp8"
+        ours, theirs = (("--codec", codec, "--encoder", encoder) for encoder in ("shared", "aiortc"))
+        of_ours, of_theirs = (ratios_to(floors[encoder], plain) for encoder in ("shared", "aiortc"))
         cases += [
-            Loop(f"{what} marker", ratios, quick, server, marker),
-            Loop(f"{what} stock", ratios, server=server, client=stock),
-            Loop(f"traced: {what} marker", (), quick, server, marker, wrapper="bench.tracing"),
-            Floor(floor, (), quick, codec, encoder),
+            Loop(f"this project: {name}", of_ours, quick, ours, marker),
+            *([Loop(f"this project: {name}, blue ball", of_ours, quick, (*ours, "--color", "blue"))] if quick else []),
+            Loop(f"one thing as aiortc has it: {name}, its jitter buffer", of_ours, quick, ours, stock),
+            Loop(f"one thing as aiortc has it: {name}, its encoder", of_theirs, server=theirs, client=marker),
+            Loop(f"the usual way: {name}", of_theirs, quick, theirs, stock),
+            Loop(plain, of_theirs, quick, theirs, stock, wrapper="bench.plain"),
+            *(Floor(floor, (), quick and encoder == "shared", codec, encoder) for encoder, floor in floors.items()),
+            Loop(f"this project, traced: {name}", (), quick, ours, marker, wrapper="bench.tracing"),
+            Loop(f"aiortc's encoder, traced: {name}", server=theirs, client=marker, wrapper="bench.tracing"),
         ]
-        if encoder == "aiortc":
-            cases.append(Loop(plain, ratios, codec == "vp8", server, stock, wrapper="bench.plain"))
     columns = (
         *LATENCY,
         Column("p50 / floor", "p50 / floor", 2),
@@ -59,14 +71,38 @@ def latency_part() -> Part:
         SENT,
         SCORED,
     )
-    title = "from a frame's being drawn to its coordinate's return, 640x480, 30 frames a second"
+    overview = (
+        Column("of the film sent, %", "sent", 1),
+        Column("of that scored, %", "scored", 1),
+        Column("error p50 / p99, px", "error p50", 4, ("error p99",)),
+        Column("latency p50 / p99, ms", "latency p50", 1, ("latency p99",)),
+        Column("CPU of all, cores", "cpu", 2),
+    )
+    title = "from the start of a frame's drawing to its coordinate's return, 640x480, 30 frames a second"
     steps = tuple(Column(f"{step}, ms", step, 2) for step in (*STEPS, "sum"))
     return Part(
         cases,
         (
-            Table(f"Latency {title}", columns, "latency", plot_latency),
-            Table(f"Steps {title}: the median of each, with notes taken", steps, "steps", plot_steps),
+            Table(f"Latency {title}", columns, "latency", draw_latency, "Latency, 640x480, 30 frames a second"),
+            Table(
+                f"Steps {title}: the median of each, with notes taken",
+                steps,
+                "steps",
+                partial(draw_steps, steps=STEPS),
+                "Where the latency comes from",
+            ),
+            Table("The defaults, and one thing changed at a time", overview, "overview", rows=OVERVIEW),
         ),
+        "jitter buffers, encoders and codecs, beside encoding and decoding alone and the usual way; the steps",
+    )
+
+
+def ratios_to(floor: str, plain: str) -> tuple[Ratio, ...]:
+    """Return what a loop is compared with: encoding and decoding alone, and the usual way with BGR images."""
+    return (
+        Ratio("p50 / floor", "latency p50", floor, "latency p50"),
+        Ratio("p99 / floor", "latency p99", floor, "latency p50"),
+        Ratio("cpu / plain", "cpu", plain, "cpu"),
     )
 
 
@@ -81,19 +117,20 @@ def accuracy_part() -> Part:
         "--codec": ["h264"],
     }
     quick = {("--color", "blue"), ("--bitrate", "100k")}
-    cases = [Loop("default", quick=True)]
+    cases = [Loop("the defaults", quick=True)]
     cases += [
-        Loop(f"{option[2:]} {value}", quick=(option, value) in quick, server=(option, value))
+        Loop(f"{option[2:]}: {value}", quick=(option, value) in quick, server=(option, value))
         for option, values in changed.items()
         for value in values
     ]
     large = ("--size", "1920x1080", "--bitrate", "3M", "--radius", 540, "--speed", 200)
-    cases.append(Loop("radius 540, 1920x1080", server=large))
+    cases.append(Loop("radius: 540 at 1920x1080", server=large))
     title = (
         "Error against the truth of the very frame; the default is VP8, 500 kbit/s, 640x480, 30 frames a second, a "
         "white ball, radius 20 px, 240 px a second"
     )
-    return Part(cases, (Table(title, (*ERROR, SENT, SCORED), "accuracy", plot_accuracy),))
+    table = Table(title, (*ERROR, SENT, SCORED), "accuracy", draw_error, "Error, one thing changed at a time")
+    return Part(cases, (table,), "colours, radii, speeds, bit rates, sizes")
 
 
 def scale_part() -> Part:
@@ -112,7 +149,8 @@ def scale_part() -> Part:
         "others answer for every frame without looking at it. Scored: of all that was sent to all of them"
     )
     columns = (CPU[0], Column("CPU / 1 client", "server / 1", 2), *LATENCY, SENT, SCORED)
-    return Part(cases, (Table(title, columns, "scale", plot_scale),))
+    table = Table(title, columns, "scale", draw_scale, "Many clients of one server")
+    return Part(cases, (table,), "1 to 32 clients of one server")
 
 
 def size_part() -> Part:
@@ -127,7 +165,7 @@ def size_part() -> Part:
     }
     cases: list[Case] = []
     for codec, ((size, fps), bitrate) in itertools.product(("vp8", "h264"), bitrates.items()):
-        name, floor = f"{size} {fps} {codec}", f"floor: {size} {fps} {codec}"
+        name, floor = (f"{what}{CODEC_NAMES[codec]}: {size}, {fps} fps" for what in ("", "alone, "))
         quick = codec == "vp8" and (size, fps) in {("1280x720", 60), ("1920x1080", 30), ("1920x1080", 60)}
         ratios = (Ratio("p50 / floor", "latency p50", floor, "latency p50"),)
         server = ("--size", size, "--bitrate", f"{bitrate}k", "--codec", codec)
@@ -138,20 +176,22 @@ def size_part() -> Part:
         ]
     rates = ", ".join(f"{bitrate} for {size} {fps}" for (size, fps), bitrate in bitrates.items())
     title = f"Sizes and frame rates; the bit rates are, in kbit/s, {rates}"
-    return Part(cases, (Table(title, (SENT, SCORED, *LATENCY, FLOOR, ERROR[0], *CPU), "size", plot_latency),))
+    columns = (SENT, SCORED, *LATENCY, FLOOR, ERROR[0], *CPU)
+    table = Table(title, columns, "size", draw_latency, "Latency by size and frame rate")
+    return Part(cases, (table,), "640x480 to 1920x1080, at 30 and 60 frames a second")
 
 
 def transports_part() -> Part:
     """Return the part about the ways that frames can travel."""
     coded = {
-        "media": ("--codec", {"vp8": "vp8", "h264": "h264"}),
-        "datachannel": ("--quality", {"jpeg": "90", "png": "png"}),
-        "tcp": ("--quality", {"jpeg": "90", "png": "png"}),
+        "media": ("--codec", {"VP8": "vp8", "H.264": "h264"}),
+        "datachannel": ("--quality", {"JPEG": "90", "PNG": "png"}),
+        "tcp": ("--quality", {"JPEG": "90", "PNG": "png"}),
     }
     cases = [
         Loop(
-            f"{transport} {name}",
-            quick=name in {"vp8", "jpeg"},
+            f"{transport}: {name}",
+            quick=name in {"VP8", "JPEG"},
             server=("--transport", transport, option, value),
             client=("--transport", transport),
         )
@@ -159,22 +199,28 @@ def transports_part() -> Part:
         for name, value in values.items()
     ]
     title = "Ways for the frames to travel, 640x480, 30 frames a second"
-    return Part(cases, (Table(title, (*LATENCY, *ERROR[:2], *CPU, SENT, SCORED), "transports", plot_latency),))
+    columns = (*LATENCY, *ERROR[:2], *CPU, SENT, SCORED)
+    table = Table(title, columns, "transports", draw_latency, "Latency by the way that frames travel")
+    return Part(cases, (table,), "the ways that frames can travel: media, datachannel, tcp")
 
 
 def finders_part() -> Part:
     """Return the part about the usual ways to find a ball, beside ours."""
-    return Part(finders.finders_cases(), (finders.TABLE,))
+    return Part(
+        finders.finders_cases(), (finders.TABLE,), "the usual ways to find a ball, beside ours, on the same frames"
+    )
 
 
 def prediction_part() -> Part:
     """Return the part about where the ball is by the time a coordinate arrives."""
-    return Part(prediction.aged_cases(), (prediction.TABLE,))
+    about = "a coordinate as it is when it arrives, and predicted to the present, over slow links (needs root)"
+    return Part(prediction.aged_cases(), (prediction.TABLE,), about)
 
 
 def browser_part() -> Part:
     """Return the part about a browser as the client."""
-    return Part(browser.browser_cases(), browser.TABLES)
+    about = "client.py beside the page in Chromium, with and without a jitter buffer (needs chromium)"
+    return Part(browser.browser_cases(), browser.TABLES, about)
 
 
 # --- All of them ---------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ The first second is not counted: a prediction needs two coordinates, and the loo
 """
 
 import csv
-import math
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,9 @@ import numpy as np
 
 from ball_track import Scene
 from bench.cases import BenchError, Case, Figures
-from bench.tables import Column, Results, Table, median
+from report.case_plots import draw_dots, lay_out, set_log
+from report.plots import LINES
+from report.tables import Column, Results, Table, median
 from tools.lab import missing
 from tools.netlab import WAYS, Fault, measure
 
@@ -123,26 +124,18 @@ COLUMNS: Sequence[Column] = (
 )
 
 
-def plot_aged(results: Results, figure: "Figure") -> None:
-    """Draw the mean error of each case as it is, and predicted both ways."""
+def draw_aged(results: Results, figure: "Figure") -> None:
+    """Draw the error of each case as it is, and predicted both ways."""
     axes = figure.subplots()
-    names = list(results)
-    for offset, (name, label) in enumerate(
-        (("raw", "as it is"), ("straight", "constant velocity"), ("walls", "with walls"))
-    ):
-        rows = [row + 0.27 * (offset - 1) for row in range(len(names))]
-        means, p99s = ([median(results[case], f"{name} {share}") for case in names] for share in ("mean", "p99"))
-        axes.barh(rows, means, height=0.25, color=f"C{offset}", label=label)
-        axes.hlines(rows, means, p99s, color="0.3")
-        for row, mean, p99 in zip(rows, means, p99s, strict=True):
-            if not math.isnan(mean):
-                text = " | ".join(f"{value:.0f}" if value >= 10 else f"{value:.2g}" for value in (mean, p99))
-                axes.annotate(
-                    text, (max(mean, p99), row), xytext=(5, 0), textcoords="offset points", va="center", fontsize=7
-                )
-    axes.set(xscale="log", xlim=(0.001, 2000), xlabel="px off where the ball is: mean | 99th percentile")
-    axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
+    places = lay_out(axes, results)
+    ways = (("raw", "as it is"), ("straight", "constant velocity"), ("walls", "with walls"))
+    for i, (name, label) in enumerate(ways):
+        pairs = {places[case] + 0.25 * (i - 1): (median(figures, f"{name} mean"), median(figures, f"{name} p99"))
+                 for case, figures in results.items()}  # fmt: skip
+        draw_dots(axes, pairs, LINES[i], label)
+    set_log(axes)
+    axes.set(xlim=(0.0003, 2000), xlabel="px off where the ball is: mean (full), p99 (hollow)")
+    axes.grid(axis="x", alpha=0.25)
     axes.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
 
 
@@ -151,5 +144,6 @@ TABLE = Table(
     " delay each way; 640x480, VP8, 30 frames a second, 240 px a second unless it says otherwise",
     COLUMNS,
     "prediction",
-    plot_aged,
+    draw_aged,
+    "How far off the ball a coordinate is when it arrives",
 )

@@ -1,16 +1,10 @@
-"""All cases of a part, measured in rounds, and the machine that they were measured on."""
+"""All cases of a part, measured in rounds."""
 
-import os
-import platform
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from bench.cases import BenchError, Case, Figures
 from bench.parts import Part
-from bench.tables import Results
-
-LIBRARIES = ("aiortc", "av", "opencv-python", "opencv-python-headless", "numpy")  # of OpenCV one is there
+from report.tables import Results
 
 
 def measure_part(name: str, part: Part, rounds: int, seconds: float, say: Callable[[str], None]) -> tuple[Results, int]:
@@ -70,25 +64,3 @@ def brief(figures: Figures) -> str:
         ("black ms", "ms"),
     )
     return ", ".join(f"{name} {figures[name]:.3g} {unit}" for name, unit in shown if name in figures)
-
-
-def machine() -> dict[str, str]:
-    """Return what the figures were measured on."""
-    cpuinfo = Path("/proc/cpuinfo").read_text()
-    models = [line.partition(":")[2].strip() for line in cpuinfo.splitlines() if line.startswith("model name")]
-    return {
-        "processor": models[0] if models else platform.machine(),
-        "cores": str(os.cpu_count()),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        **{library: version(library) for library in LIBRARIES if is_installed(library)},
-    }
-
-
-def is_installed(library: str) -> bool:
-    """Return whether a package is there."""
-    try:
-        version(library)
-    except PackageNotFoundError:
-        return False
-    return True

@@ -108,15 +108,15 @@ def trace_server(notes: Notes) -> None:
     from aiortc.codecs.h264 import H264Encoder
     from aiortc.codecs.vpx import Vp8Encoder
 
-    import server
     from film import drawn as film
     from film import video_encoder as encoder
+    from programs import results
 
     notes.around(film.Film, "_draw", lambda _, k, __: k, after="drawn")
     notes.around(encoder, "encode", lambda _codec, k, *_: k, after="encoded")
     for theirs in (H264Encoder, Vp8Encoder):
         notes.around(theirs, "encode", lambda _, frame, *__: frame.pts, after="encoded")
-    notes.around(server.Server, "on_scored", lambda *call: scored(call[2]), after="scored")
+    notes.around(results.Results, "on_scored", lambda *call: scored(call[2]), after="scored")
 
 
 def scored(frame: Any) -> tuple[int, int, int, float, float]:

@@ -6,7 +6,7 @@ Whatever the length of the run, a plot has a bounded number of points: time is c
 import io
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from report.runs import STATES, Column, Frames
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MAX_BINS = 200
 TAIL_POINTS = 120  # of a distribution
@@ -31,6 +32,21 @@ STYLE: Any = {
 }  # fmt: skip
 
 
+def drawn(draw: "Callable[[Figure], None]", size: tuple[float, float], style: Any = STYLE) -> str:
+    """Return what `draw` draws, as an SVG file; the same each time. size: width and height, inches."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(style):
+        figure = Figure(figsize=size)
+        FigureCanvasSVG(figure)
+        draw(figure)
+        file = io.StringIO()
+        figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    return file.getvalue()
+
+
 class Plots:
     """Draws the plots of a page; their ids differ.
 
@@ -44,19 +60,13 @@ class Plots:
 
     def _svg(self, draw: Any, title: str, height: float = 2.3) -> str:
         """Return what `draw` draws on axes, as an SVG element."""
-        import matplotlib as mpl
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
 
-        with mpl.rc_context(STYLE):
-            figure = Figure(figsize=(5.0, height))
-            FigureCanvasSVG(figure)
+        def draw_figure(figure: "Figure") -> None:
             figure.subplots_adjust(left=0.14, right=0.97, bottom=0.45 / height, top=1 - 0.3 / height)
             draw(figure.subplots())
-            file = io.StringIO()
-            figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+
         self._count += 1
-        return _embedded(file.getvalue(), f"p{self._count}-", title)
+        return _embedded(drawn(draw_figure, (5.0, height)), f"p{self._count}-", title)
 
     def states(self, frames: Frames) -> str:
         """Draw what became of the frames over time, frames a second."""

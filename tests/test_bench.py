@@ -1,12 +1,17 @@
 """The benchmark: its sums, its tables, and one very short run of each kind."""
 
+import html
+import io
 import json
+import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from bench import __main__ as bench
-from bench import cases, parts, rounds, tables, tracing
+from bench import cases, parts, rounds, tracing
+from report import case_plots, measured, tables
 
 
 def row(client: int, k: int, state: str = "scored", error: float = 0.0, latency: float = 0.0) -> dict[str, str]:
@@ -112,9 +117,9 @@ def test_read_notes_splits_a_latency_into_steps_that_add_up():
 
 def test_markdown_shows_the_cases_that_have_the_first_figure():
     """A table leaves out cases of another kind, and keeps one that failed as dashes."""
-    table = tables.Table("Times", (tables.Column("p50, ms", "ms", 1),), "times", tables.plot_latency)
+    table = tables.Table("Times", (tables.Column("p50, ms", "ms", 1),), "times")
     text = tables.markdown(table, {"a": {"ms": [1.0]}, "other": {"px": [2.0]}, "failed": {}})
-    assert text.splitlines()[2:] == ["| | p50, ms |", "|---|---:|", "| a | 1.0 |", "| failed | – |"]
+    assert text.splitlines() == ["| | p50, ms |", "|---|---:|", "| a | 1.0 |", "| failed | – |"]
 
 
 @pytest.mark.parametrize("name", parts.PARTS)
@@ -128,17 +133,61 @@ def test_parts_have_distinct_cases_and_ratios_to_existing_ones(name: str):
 
 
 @pytest.mark.parametrize("name", parts.PARTS)
-def test_save_plot_draws_every_table(name: str, tmp_path: Path):
-    """Each table has a plot, also where a case failed."""
+def test_every_plot_is_drawn(name: str, tmp_path: Path):
+    """Each plot shows all cases of its table in their groups, also where a case failed, and knows its results."""
     part = parts.PARTS[name]()
     figures = [f"{what} {share}" for what in ("latency", "error") for share in ("p50", "p99")]
-    figures += [*tracing.PARTS, "server cpu"]
+    figures += [*tracing.PARTS, "server cpu", *(column.figure for table in part.tables for column in table.columns)]
     results = {case.name: {figure: [1.0, 2.0] for figure in figures} for case in part.cases}
     results[part.cases[-1].name] = {}
     for table in part.tables:
-        path = tmp_path / f"{table.name}.png"
-        tables.save_plot(table, results, path)
-        assert path.read_bytes().startswith(b"\x89PNG")
+        if table.draw is None:
+            continue
+        path = tmp_path / f"{table.name}.svg"
+        case_plots.save(table, results, path, "0123abcd")
+        text = path.read_text()
+        assert case_plots.digest_of(path) == "0123abcd"
+        assert html.escape(table.caption, quote=False) in text
+        for case in tables.rows_of(table, results):
+            assert html.escape(case_plots.group_of(case)[1], quote=False) in text
+
+
+def test_help_explains_every_part(capsys: pytest.CaptureFixture[str]):
+    """--help says what each part compares."""
+    with pytest.raises(SystemExit) as raised:
+        bench.parse_args(["--help"])
+    assert raised.value.code == 0
+    told = capsys.readouterr().out
+    for name, create in parts.PARTS.items():
+        assert re.search(rf"^  {name} +{re.escape(create().about)}; \d+ runs a round$", told, re.MULTILINE)
+
+
+def test_the_rows_of_the_overview_are_cases():
+    """The README's rows are figures that another table shows as well: one figure for one thing."""
+    part = parts.PARTS["latency"]()
+    assert set(parts.OVERVIEW) <= {case.name for case in part.cases}
+
+
+@pytest.mark.parametrize("width", [40, 80, 240])
+def test_a_terminal_of_any_width_shows_all_columns(width: int):
+    """Where there is no room for all columns they stand one table below the other; no cell is cut off."""
+    columns = [tables.Column(f"figure {i}, ms", f"f{i}", 2) for i in range(12)]
+    results = {f"this project: case {n}": {f"f{i}": [n + i / 100, n + 1.5] for i in range(12)} for n in range(3)}
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=width, legacy_windows=False, no_color=True)
+    tables.show(tables.Table("Figures", columns, "figures"), results, console)
+    lines = re.sub(r"\x1b\[[\d;]*m", "", file.getvalue()).splitlines()
+    assert max(map(len, lines)) <= width
+    for figures in results.values():
+        for column in columns:
+            assert tables.cell(figures, column) in file.getvalue()
+
+
+def test_a_pipe_gets_markdown(capsys: pytest.CaptureFixture[str]):
+    """What is no terminal gets the table as the file has it."""
+    table = tables.Table("Times", (tables.Column("p50, ms", "ms", 1),), "times")
+    tables.show(table, {"a": {"ms": [1.0]}})
+    assert "**Times**\n\n| | p50, ms |\n|---|---:|\n| a | 1.0 |" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -216,13 +265,16 @@ def test_loop_says_what_a_program_complained_of():
         cases.Loop("loop", fps=0).measure(seed=1, seconds=0.5)
 
 
-def test_main_saves_figures_tables_and_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A run leaves JSON, Markdown and a PNG for each table, and prints the same tables."""
-    table = tables.Table("Times", (tables.Column("p50, ms", "latency p50", 1),), "times", tables.plot_latency)
+def test_main_saves_results_tables_and_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A part leaves its results, its tables in Markdown and its plots; the results can be read again."""
+    columns = (tables.Column("p50, ms", "latency p50", 1),)
+    table = tables.Table("Times", columns, "times", case_plots.draw_latency, "Times of it")
     part = parts.Part((cases.Floor("floor", quick=True),), (table,))
     monkeypatch.setattr(bench, "PARTS", {"floors": lambda: part})
     assert bench.main(["--seconds", "0.2", "--quick", "--folder", str(tmp_path)]) == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "tables.md", "times.png"}
-    saved = json.loads((tmp_path / "results.json").read_text())
-    assert len(saved["parts"]["floors"]["floor"]["latency p50"]) == saved["rounds"] == 1
-    assert "| floor | " in (tmp_path / "tables.md").read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {"floors.json", "floors.md", "times.svg"}
+    kept = measured.read(tmp_path / "floors.json")
+    assert len(kept.results["floor"]["latency p50"]) == 1
+    assert kept.command == "python -m bench floors --rounds 1 --seconds 0.2"
+    assert kept.digest == case_plots.digest_of(tmp_path / "times.svg")
+    assert "| floor | " in (tmp_path / "floors.md").read_text()

@@ -54,7 +54,7 @@ def test_figures_of_what_found_nothing_have_no_error() -> None:
 def test_every_way_finds_most_of_its_discs() -> None:
     """On decoded frames each way has a ball that it finds: the comparison is with their best."""
     for name, make in finders.WAYS.items():
-        if name != "nothing but BGR":
+        if name != "conversion alone: I420 to BGR":
             outcome = try_out(make(PLAIN), PLAIN, 1, 20)
             assert len(outcome.errors) > outcome.shown * 0.7, name
 

@@ -1,0 +1,93 @@
+"""What was measured, kept: one JSON file for each part of a benchmark, from which tables and plots are made again."""
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from common.files import WholeFile
+from report.runs import ReportError
+from report.tables import Results
+
+LIBRARIES = ("aiortc", "av", "opencv-python", "opencv-python-headless", "numpy")  # of OpenCV one is there
+DIGITS = 6  # that count, of each value
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One part's results. command: what makes them again; date: when, UTC; machine: what it is, by name."""
+
+    part: str
+    command: str
+    date: str
+    machine: Mapping[str, str]
+    results: Results
+
+    @property
+    def where(self) -> str:
+        """Return when, where and how it was measured, as a sentence of Markdown."""
+        cores = self.machine.get("cores", "?")
+        names = ("processor", "system", "python", *LIBRARIES)
+        told = [f"{'' if name in {'processor', 'system'} else name + ' '}{self.machine[name]}" for name in names
+                if name in self.machine]  # fmt: skip
+        return f"`{self.command}`, {self.date}, {cores} cores ({', '.join(told)})."
+
+    @property
+    def digest(self) -> str:
+        """Return what tells these results from others, for the plots made of them."""
+        return hashlib.sha256(json.dumps(self.results, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def take(part: str, command: str, results: Results) -> Measured:
+    """Return results as what was measured here and now, their values rounded."""
+    rounded = {
+        case: {name: [float(f"{value:.{DIGITS}g}") for value in values] for name, values in figures.items()}
+        for case, figures in results.items()
+    }
+    return Measured(part, command, f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", machine(), rounded)
+
+
+def save(measured: Measured, folder: Path) -> bool:
+    """Write it into a folder, under its part's name; return whether that went well."""
+    with WholeFile(folder / f"{measured.part}.json") as file:
+        file.write(json.dumps(vars(measured), indent=1, ensure_ascii=False) + "\n")
+    return not file.failed
+
+
+def read(path: Path) -> Measured:
+    """Return what was kept in a file.
+
+    Raises:
+        ReportError: it cannot be read.
+    """
+    try:
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return Measured(**kept)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise ReportError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def machine() -> dict[str, str]:
+    """Return what is measured on."""
+    cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    models = [line.partition(":")[2].strip() for line in cpuinfo.splitlines() if line.startswith("model name")]
+    return {
+        "processor": models[0] if models else platform.machine(),
+        "cores": str(os.cpu_count()),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        **{library: found for library in LIBRARIES if (found := _version(library))},
+    }
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
