@@ -78,6 +78,7 @@ class Scene:
     | speed         | px / s     | 0 to one shorter side a frame                               |
     | color         | BGR        | 0 to 255 each; its Y, U or V at least 24 levels from black  |
     | seed          |            | any int; chooses where the ball starts and which way it goes |
+    | margins       | px         | left, top, right, bottom: where the ball never is, 0 each   |
 
     Raises:
         ValueError: a field is out of its range; the message opens with the field, its value and the rule.
@@ -90,9 +91,11 @@ class Scene:
     speed: float = 240.0
     color: tuple[int, int, int] = COLORS["white"]
     seed: int = 0
+    margins: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     def __post_init__(self) -> None:
-        shorter = min(self.width, self.height)
+        left, top, right, bottom = self.margins
+        shorter = min(self.width - left - right, self.height - top - bottom)
         for side in (self.width, self.height):
             if not 64 <= side <= 4096 or side % 2:
                 raise ValueError(f"size {self.width}x{self.height}: width and height must be even, 64 to 4096 px")
@@ -124,8 +127,9 @@ class Scene:
     @cached_property
     def walls(self) -> Walls:
         """Return between which walls the ball's centre flies: it touches them a radius away."""
-        low = self.radius - 0.5
-        return Walls((low, self.width - 0.5 - self.radius), (low, self.height - 0.5 - self.radius))
+        left, top, right, bottom = self.margins
+        low, high = self.radius - 0.5, -0.5 - self.radius
+        return Walls((left + low, self.width - right + high), (top + low, self.height - bottom + high))
 
     @cached_property
     def _start(self) -> tuple[float, float, float, float]:

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from ball_track import Image, Point, Scene, Walls, draw
 from protocol.matching import stamp
+from protocol.picture_code import Painter
 
 
 class Shot(NamedTuple):
@@ -68,10 +69,14 @@ class Film:
     Args:
         scene: what to film.
         clock: returns monotonic seconds.
+        painter: writes each frame's number into it, if that is wanted.
     """
 
-    def __init__(self, scene: Scene, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, scene: Scene, clock: Callable[[], float] = time.monotonic, painter: Painter | None = None
+    ) -> None:
         self.scene = scene
+        self._painter = painter
         self.clock = clock
         self.width, self.height, self.fps = scene.width, scene.height, scene.fps
         self.walls: Walls | None = scene.walls
@@ -102,4 +107,7 @@ class Film:
     def _draw(self, k: int, due: float) -> Shot:
         drawn = self.clock()
         truth = self.scene.position(k)
-        return Shot(k, stamp(k, self.scene.fps), drawn, truth, draw(self.scene, truth), due)
+        image = draw(self.scene, truth)
+        if self._painter is not None:
+            self._painter.paint(image, k)
+        return Shot(k, stamp(k, self.scene.fps), drawn, truth, image, due)
