@@ -7,7 +7,6 @@ import {NAMES, Parts} from "./parts.js";
 
 const RETRY_MS = 500, RETRY_NO_WAY_MS = 5000;
 const DRAW_MS = 100;      // between two changes of figures and charts
-const STATS_MS = 1000;
 const REPORTED = 100;     // frames
 const PATH_S = 2;         // that the path goes back
 const DECIMALS = {x: 2, y: 2, error_px: 3, latency_ms: 1, fps: 0, scored: 0, skipped: 0, lost: 0};
@@ -58,6 +57,7 @@ async function run() {
     figures = {skipped: 0};
     connection = new Connection({
       codec: $("codec").value, onScore, onTrack: async track => watch(track, await readsTracks),
+      onStats: stats => parts.count(stats),
     });
     setBuffer();
     const why = await connection.run();
@@ -125,12 +125,12 @@ function report(message) {
   reported.add(message.pts);
   if (reported.size > REPORTED) reported.delete(reported.values().next().value);
   if (message.type === "skipped") figures.skipped++;
-  connection.send(message);
+  connection.report(message);
 }
 
 // Report what the worker has found in a frame.
 function onFound({pts, place, skipped, read, width, height}) {
-  connection.frameCame();
+  connection.frameCame(pts, read);
   if (reported.has(pts)) return;
   if (skipped || !place) return report({type: skipped ? "skipped" : "missed", pts});
   if (way === "canvas" && neighbour.shows(place, pts, width, height)) return report({type: "skipped", pts});
@@ -209,8 +209,6 @@ setInterval(() => {
   charts.forEach((draw, index) => draw(samples.map(sample => [sample[0], sample[index + 1]]), now));
   drawParts();
 }, DRAW_MS);
-
-setInterval(async () => { if (connection?.open) parts.count(await connection.getStats()); }, STATS_MS);
 
 run();
 window.client = {get parts() { return parts.typical(); }, get way() { return way; }, get figures() { return figures; }};

@@ -2,12 +2,16 @@
 //
 // The page offers, so it opens the channel `coordinates`; the server opens `scores`. See protocol/messages.py.
 
+import {AGAIN_AFTER, Reporting} from "./reports.js";
+
 const GATHER_MS = 500;      // for our own candidates; the server finds us by our checks, whatever is missing
 const CONNECT_MS = 8000;    // from the answer to a connection
 const QUIET_MS = 500;       // without a frame after which the server is asked whether it lives
 const PROBE_MS = 1000;      // that it may take to say so
 const STALLED_MS = 5000;    // without a frame after which a new session is tried, although it lives
 const TICK_MS = 100;
+const STATS_MS = 1000;      // between two looks at what the browser counts
+const MAX_BUFFERED = 65536; // bytes that may wait to be sent; what comes on top is not sent
 
 const MIME_TYPES = {vp8: "video/VP8", h264: "video/H264"};
 
@@ -15,7 +19,8 @@ export const GONE = "the server is gone; trying again";
 
 export class Connection {
   #pc = new RTCPeerConnection();
-  #channel = this.#pc.createDataChannel("coordinates", {ordered: false});   // each report stands for itself
+  #channel = this.#pc.createDataChannel("coordinates", {ordered: false, maxRetransmits: 0});   // too late if sent again
+  #reporting = new Reporting();
   #ended = Promise.withResolvers ? Promise.withResolvers() : withResolvers();
   #session = null;        // its URL
   #answered = null;       // ms, when the server has answered
@@ -23,10 +28,12 @@ export class Connection {
   #probing = false;
   #unsent = [];
   #lastFrame = 0;         // ms
+  #onStats;
   receiver;
 
-  // codec: "vp8", "h264" or "", the server's choice; onTrack(track), onScore(score).
-  constructor({codec, onTrack, onScore}) {
+  // codec: "vp8", "h264" or "", the server's choice; onTrack(track), onScore(score), onStats(statistics).
+  constructor({codec, onTrack, onScore, onStats}) {
+    this.#onStats = onStats;
     const pc = this.#pc, transceiver = pc.addTransceiver("video", {direction: "recvonly"});
     this.receiver = transceiver.receiver;
     if (codec) {
@@ -36,7 +43,12 @@ export class Connection {
     }
     pc.ontrack = ({track}) => onTrack(track);
     pc.ondatachannel = ({channel}) => {
-      if (channel.label === "scores") channel.onmessage = ({data}) => onScore(JSON.parse(data));
+      if (channel.label !== "scores") return;
+      channel.onmessage = ({data}) => {
+        const score = JSON.parse(data);
+        this.#reporting.onScore(score, seconds());
+        onScore(score);
+      };
     };
     pc.onconnectionstatechange = () => {
       if (pc.connectionState === "connected") this.frameCame();
@@ -48,14 +60,14 @@ export class Connection {
 
   // Ask for a session and hold it. Returns why it ended.
   async run() {
-    const ticking = setInterval(() => this.#look(), TICK_MS);
+    const ticking = setInterval(() => this.#look(), TICK_MS), counting = setInterval(() => this.#count(), STATS_MS);
     try {
       await this.#shakeHands();
     } catch (error) {
       this.end(error.name === "TypeError" ? GONE : error.message);   // fetch's own word for no connection
     }
     const why = await this.#ended.promise;
-    clearInterval(ticking);
+    [ticking, counting].forEach(clearInterval);
     this.#channel.onclose = null;
     this.#pc.close();
     this.leave();
@@ -96,6 +108,14 @@ export class Connection {
     this.#probing = false;
   }
 
+  // Hand on what the browser counts, by which loss is noticed.
+  async #count() {
+    if (!this.open) return;
+    const stats = await this.#pc.getStats();
+    this.#reporting.onStats(stats, seconds());
+    this.#onStats(stats);
+  }
+
   #noWay() {
     return `This page came over HTTP, but the video finds no way: this browser reaches none of the server's addresses `
       + `(${this.#addresses.join(", ") || "it named none"}) by UDP. “kubectl port-forward” and “docker -p” forward TCP `
@@ -103,18 +123,27 @@ export class Connection {
       + `or at an address that this machine reaches.`;
   }
 
-  frameCame() { this.#lastFrame = performance.now(); }
+  // Take note of a frame; `pts` is its RTP time stamp, `read` when it came to hand, ms since 1970, if that is known.
+  frameCame(pts, read) {
+    this.#lastFrame = performance.now();
+    if (pts !== undefined && read !== undefined) this.#reporting.onFrame(pts, (read - performance.timeOrigin) / 1000);
+  }
 
   get open() { return this.#channel.readyState === "open"; }
 
-  // Send a message, at once or as soon as the channel is open: the server films when it is open at its own end.
-  send(message) {
-    const text = JSON.stringify(message);
-    if (this.open) this.#channel.send(text);
-    else if (this.#channel.readyState === "connecting") this.#unsent.push(text);
+  // Send a report; while reports get lost with the last few before it, and twice.
+  report(report) {
+    const message = this.#reporting.message(report, seconds());
+    this.#send(message);
+    if (message.type === "reports") setTimeout(() => this.#send(this.#reporting.again()), 1000 * AGAIN_AFTER);
   }
 
-  getStats() { return this.#pc.getStats(); }
+  // Send a message, at once or as soon as the channel is open: the server films when it is open at its own end.
+  #send(message) {
+    const text = JSON.stringify(message);
+    if (this.open && this.#channel.bufferedAmount < MAX_BUFFERED) this.#channel.send(text);
+    else if (this.#channel.readyState === "connecting") this.#unsent.push(text);
+  }
 
   // Make run() return; the first reason counts.
   end(why) { this.#ended.resolve(why); }
@@ -125,6 +154,8 @@ export class Connection {
     this.#session = null;
   }
 }
+
+const seconds = () => performance.now() / 1000;
 
 function gathered(pc) {
   return new Promise(done => {

@@ -77,4 +77,4 @@ class ImageEncoder:
         if self._encoding is not None:
             self._encoding.cancel()
             await asyncio.wait([self._encoding])
-        self._thread.shutdown()
+        await asyncio.to_thread(self._thread.shutdown)  # what it is busy with takes a while

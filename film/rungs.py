@@ -1,12 +1,16 @@
 """One film at several bit rates: each is encoded while somebody needs it, and no longer."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from common.waiting import start
 from film.stepping import StepRule
 from film.video_encoder import Encoded
+
+logger = logging.getLogger(__name__)
 
 
 class FrameEncoder(Protocol):
@@ -62,15 +66,18 @@ class Rungs:
         """Let a client go from a rung; the last one ends its encoder."""
         self._clients[rung] -= 1
         if not self._clients[rung] and rung in self._encoders:
-            task = asyncio.create_task(self._encoders.pop(rung).close())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self._end(rung)
+
+    def _end(self, rung: int) -> None:
+        """Close the encoder of a rung, in a task that `close` waits for."""
+        task = start(self._encoders.pop(rung).close(), lambda error: logger.error("an encoder's end failed: %r", error))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         """End all encoders. Does nothing the second time."""
-        for encoder in self._encoders.values():
-            await encoder.close()
-        self._encoders.clear()
+        for rung in tuple(self._encoders):
+            self._end(rung)
         while self._closing:
             await asyncio.wait(self._closing)
 

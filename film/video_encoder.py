@@ -98,7 +98,7 @@ class SharedEncoder:
         self._film = film
         self._on_encoded = on_encoded
         self._create_codec = partial(create_codec, codec, film.width, film.height, film.fps, bitrate)
-        self._codec = self._create_codec(sharp=not narrow)
+        self._codec: VideoCodecContext | None = None  # made in the thread: at 1920x1080 it takes 30 ms and more
         self._rate = Rate(bitrate, film.fps)
         self._sharp = not narrow
         self._count: Iterator[int] | None = itertools.count() if narrow else None  # of the frames, for the rate control
@@ -156,7 +156,10 @@ class SharedEncoder:
     async def _encode(self) -> None:
         """Encode the next frame of the film that is due."""
         try:
+            loop = asyncio.get_running_loop()
             newest = self._kept[-1] if self._kept else None
+            if self._codec is None:  # before a frame is drawn, which would have to wait for it
+                self._codec = await loop.run_in_executor(self._thread, partial(self._create_codec, sharp=self._sharp))
             shot = await self._film.next(after=max(self._k, self._shown))
             self._k = shot.k
             key = self._key_wanted and shot.drawn - self._last_key >= KEY_FRAME_INTERVAL
@@ -165,13 +168,12 @@ class SharedEncoder:
             began = self._film.clock()
             try:
                 if self._took < SHORT and not key:
-                    data, key = self._encode_shot(shot, key)
+                    data, key = self._encode_shot(self._codec, shot, key)
                 else:
-                    loop = asyncio.get_running_loop()
-                    data, key = await loop.run_in_executor(self._thread, self._encode_shot, shot, key)
+                    data, key = await loop.run_in_executor(self._thread, self._encode_shot, self._codec, shot, key)
             except Exception as error:  # whatever a codec raises: the next frame may do with a new one
                 self._progress.fail(shot.k, error)
-                self._codec = self._create_codec(sharp=self._sharp)
+                self._codec = None
                 self._key_wanted, self._last_key = True, -math.inf
                 return
             self._progress.succeed()
@@ -183,14 +185,14 @@ class SharedEncoder:
         finally:
             self._encoding = None
 
-    def _encode_shot(self, shot: Shot, key: bool) -> tuple[bytes, bool]:
+    def _encode_shot(self, codec: VideoCodecContext, shot: Shot, key: bool) -> tuple[bytes, bool]:
         """Return a frame's data, and whether it is a key frame: one that is too large is encoded once more, coarser."""
         number = shot.k if self._count is None else next(self._count)
-        data = encode(self._codec, number, shot.image, key)
+        data = encode(codec, number, shot.image, key)
         if self._sharp and not self._rate.allows(shot.k, len(data)):
             self._sharp = False
-            self._codec = self._create_codec(sharp=False)
-            data, key = encode(self._codec, shot.k, shot.image, key=True), True
+            self._codec = codec = self._create_codec(sharp=False)
+            data, key = encode(codec, shot.k, shot.image, key=True), True
         return data, key
 
     async def close(self) -> None:
@@ -198,7 +200,7 @@ class SharedEncoder:
         if self._encoding is not None:
             self._encoding.cancel()
             await asyncio.wait([self._encoding])
-        self._thread.shutdown()
+        await asyncio.to_thread(self._thread.shutdown)  # what it is busy with takes a while
 
 
 def create_codec(name: str, width: int, height: int, fps: float, bitrate: int, sharp: bool = True) -> VideoCodecContext:

@@ -193,18 +193,19 @@ async def test_page_says_that_the_video_has_no_way(tmp_path: Path):
 
 @pytest.mark.hosts
 def test_page_works_on_another_host(tmp_path: Path):
-    """Over a link with delay and loss, where nobody can resolve a browser's own names for its addresses."""
+    """Over a link with delay and loss, where nobody can resolve a browser's own names, and reports are said again."""
     address, summary = f"{SERVER_ADDRESS}:8080", tmp_path / "s.json"
     with Lab(delay=20, loss=3) as lab, run_browser(tmp_path, lab.client) as browser:
         where = ("--signaling-host", SERVER_ADDRESS, "--http", address, "--summary", summary, "--print", "every")
         with run("server.py", *where, prefix=lab.server) as serving:
             serving.wait_for("filming")
             browser.get(f"http://{address}/")
-            serving.wait_for("^client 1 ", 100)
+            serving.wait_for("^client 1 ", 300)
             browser.get("about:blank")
             serving.wait_for("^browser 1 from .*: bye")
             assert serving.end() == 0
     (client,) = read_summary(summary)["clients"]
+    assert client["repeated"] > 50
     assert client["frames"]["unmatched"] == 0
     assert client["error_px"]["p50"] < 0.1
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.messages import MAX_REPORTS, Found, Missed, Reports, Score, encode, parse
-from transport.reports import AGAIN, FIRST, HOLD, QUEUE_DELAY, Reporting
+from transport.reports import AGAIN, FIRST, HOLD, QUEUE_DELAY, ROUTE_WINDOW, Reporting
 
 INTERVAL = 1 / 30  # s
 
@@ -123,6 +123,18 @@ def test_reports_are_not_repeated_into_a_queue():
     way.run(10, loss=0)
     assert way.reporting.lossy(way.now)
     assert way.said == said + 10
+
+
+def test_longer_route_is_no_queue_for_ever():
+    """Where each score comes later from some time on, that is the way now, and what gets lost is said again."""
+    way = Way()
+    way.run(20, loss=0)
+    way.delay += QUEUE_DELAY + 0.05
+    way.run(round(2.1 * ROUTE_WINDOW / INTERVAL), loss=0)
+    way.run(300, loss=0.2)
+    said = way.said
+    way.run(100, loss=0.2)
+    assert way.said > said + 300
 
 
 def test_nothing_is_repeated_while_frames_come_late():

@@ -128,3 +128,35 @@ async def test_key_frame_that_is_asked_for_is_one_of_the_own_rung(ladder: Ladder
     narrow.ask_for_key_frame()
     assert any(each.key for each in await get(narrow, 10))
     assert not any(each.key for each in await get(wide, 10))
+
+
+async def test_end_that_fails_is_told_and_the_others_end(ladder: Ladder, caplog: pytest.LogCaptureFixture):
+    """An encoder that cannot be closed costs a line of the log; no other one is left running for it."""
+    one, two = Subscription(ladder.rungs), Subscription(ladder.rungs)
+    step(one, 1)
+    await get(one)
+    await get(two)
+
+    async def fail() -> None:
+        raise RuntimeError("stuck")
+
+    ladder.rungs._encoders[1].close = fail  # type: ignore[method-assign]
+    one.leave()
+    await ladder.rungs.close()
+    assert "an encoder's end failed: RuntimeError('stuck')" in caplog.text
+    assert ladder.closed == [500_000]
+
+
+async def test_client_may_leave_while_all_encoders_end(ladder: Ladder):
+    """At the end of the program every rung is closed once, whoever leaves in the meantime."""
+    places = [Subscription(ladder.rungs) for _ in RATES]
+    for rung, place in enumerate(places):
+        step(place, rung)
+        await get(place)
+    closing = asyncio.create_task(ladder.rungs.close())
+    await asyncio.sleep(0)
+    for place in places:
+        place.leave()
+    async with asyncio.timeout(PATIENCE):
+        await closing
+    assert sorted(ladder.closed) == sorted(RATES)

@@ -2,7 +2,9 @@
 
 import asyncio
 import math
+import threading
 from collections.abc import Callable
+from typing import Any
 
 import av
 import numpy as np
@@ -234,6 +236,74 @@ async def test_close_before_anything_is_harmless() -> None:
     shared = SharedEncoder(Reel(SCENE), "h264", DEFAULT_BITRATE)
     await shared.close()
     await shared.close()
+
+
+async def test_codec_is_never_made_in_the_event_loop(codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at the start and not after a failure: a large one takes 30 ms and more, and everybody's frames wait."""
+    threads: list[threading.Thread] = []
+
+    def create(*args: Any, **options: Any) -> VideoCodecContext:
+        threads.append(threading.current_thread())
+        return create_codec(*args, **options)
+
+    monkeypatch.setattr(encoder, "create_codec", create)
+    failing(monkeypatch, lambda k: k == 3)
+    shared = SharedEncoder(Reel(SCENE), codec, DEFAULT_BITRATE)
+    assert not threads
+    await collect(shared, 8)
+    await shared.close()
+    assert len(threads) == 2
+    assert threading.current_thread() not in threads
+
+
+async def test_frame_is_not_drawn_before_there_is_a_codec(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes to make one, the first frame is as fresh as any."""
+    done = threading.Event()
+
+    def create(*args: Any, **options: Any) -> VideoCodecContext:
+        done.wait(DEADLINE)
+        return create_codec(*args, **options)
+
+    monkeypatch.setattr(encoder, "create_codec", create)
+    asked = asyncio.Event()
+
+    class Told(Reel):
+        async def next(self, after: int) -> Shot:
+            asked.set()
+            return await super().next(after)
+
+    shared = SharedEncoder(Told(SCENE), "vp8", DEFAULT_BITRATE)
+    waiting = asyncio.create_task(collect(shared, 1))
+    for _ in range(20):
+        await asyncio.sleep(0.001)  # for what must not happen
+    assert not asked.is_set()
+    done.set()
+    (frame,) = await waiting
+    assert frame.key
+    await shared.close()
+
+
+async def test_others_go_on_while_an_encoder_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the encoder is busy with when it is closed is waited for, but not by the event loop."""
+    busy, go_on = threading.Event(), threading.Event()
+
+    def encode_slowly(*args: Any) -> bytes:
+        busy.set()
+        go_on.wait(DEADLINE)
+        return encode(*args)
+
+    monkeypatch.setattr(encoder, "encode", encode_slowly)
+    shared = SharedEncoder(Reel(SCENE), "vp8", DEFAULT_BITRATE)
+    waiting = asyncio.create_task(shared.next(-1))
+    await asyncio.to_thread(busy.wait, DEADLINE)
+    closing = asyncio.create_task(shared.close())
+    for _ in range(5):
+        await asyncio.sleep(0.001)
+    assert not closing.done()  # and we are here to say so
+    go_on.set()
+    async with asyncio.timeout(DEADLINE):
+        await asyncio.wait([closing, waiting])
+    closing.result()
 
 
 # --- What goes wrong -----------------------------------------------------------------------------

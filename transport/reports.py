@@ -26,7 +26,28 @@ HOLD = 20.0  # s without a sign, and reports are said once again
 REMEMBERED_REPORTS = 128  # reports, for when they were sent
 ROUND_TRIPS = 8  # of the last ones the least is taken: a score may wait, and never comes early
 QUEUE_DELAY = 0.1  # s above the least: there is a queue
-WINDOW = 10.0  # s, for the least delay of a frame; clocks drift
+WINDOW = 10.0  # s, for the least delay of a frame: clocks drift
+ROUTE_WINDOW = 60.0  # s, for the least round trip: routes change
+
+
+class Least:
+    """The least (s) of what was added lately, for one to two windows.
+
+    Args:
+        window: s.
+    """
+
+    def __init__(self, window: float) -> None:
+        self._length = window
+        self._window = 0.0  # s, when it began
+        self._values = [math.inf, math.inf]  # in the window before, and in this one
+
+    def add(self, value: float, now: float) -> float:
+        """Take note of a value at time `now` (s); return the least."""
+        if now - self._window > self._length:
+            self._window, self._values = now, [self._values[1], value]
+        self._values[1] = min(self._values[1], value)
+        return min(self._values)
 
 
 class Reporting:
@@ -40,10 +61,8 @@ class Reporting:
         self._coordinates = 0
         self._unscored = 0  # coordinates that the server had not scored, at most, at any score
         self._round_trips: deque[float] = deque(maxlen=ROUND_TRIPS)  # s
-        self._least = math.inf  # s, of all round trips
-        self._window = 0.0  # s, when it began
-        self._delays = [math.inf, math.inf]  # s, the least of a frame's in the window before, and in this one
-        self._late = 0.0  # s by which the newest frame came later than the least
+        self._least_round_trip, self._least_delay = Least(ROUTE_WINDOW), Least(WINDOW)
+        self._late = self._scores_late = 0.0  # s by which the newest frame, and the last two scores, came too late
 
     def message(self, report: Report, now: float) -> Report | Reports:
         """Return what to send at time `now` (s) to report this: itself, or the last few with it."""
@@ -64,10 +83,7 @@ class Reporting:
     def on_frame(self, pts: int, now: float) -> None:
         """Take note that the frame with time stamp `pts` (ticks) came at time `now` (s)."""
         delay = now - pts / CLOCK_RATE  # and an unknown constant
-        if now - self._window > WINDOW:
-            self._window, self._delays = now, [self._delays[1], delay]
-        self._delays[1] = min(self._delays[1], delay)
-        self._late = delay - min(self._delays)
+        self._late = delay - self._least_delay.add(delay, now)
 
     def on_loss(self, now: float) -> None:
         """Take note of a sign of loss at time `now` (s)."""
@@ -82,7 +98,7 @@ class Reporting:
             return
         at, coordinates = sent
         self._round_trips.append(now - at)
-        self._least = min(self._least, now - at)
+        self._scores_late = min(list(self._round_trips)[-2:]) - self._least_round_trip.add(now - at, now)
         unscored = coordinates - score.scored
         for _ in range(min(unscored - self._unscored, MIN_SIGNS)):
             self.on_loss(now)
@@ -94,8 +110,7 @@ class Reporting:
 
     def _congested(self) -> bool:
         """Return whether the newest frame came late, or the last two scores did."""
-        newest = list(self._round_trips)[-2:]
-        return self._late > QUEUE_DELAY or (len(newest) == 2 and min(newest) > self._least + QUEUE_DELAY)
+        return max(self._late, self._scores_late) > QUEUE_DELAY
 
     @property
     def round_trip(self) -> float | None:
