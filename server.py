@@ -40,6 +40,7 @@ from common.stopping import call_when_stopped
 from common.waiting import start, wait_while
 from film.drawn import Film, Footage, SourceError
 from film.image_encoder import ImageEncoder
+from film.published import Published
 from film.rungs import Rungs, Subscription
 from film.sources import SourceFilm
 from film.stepping import rungs
@@ -176,7 +177,7 @@ class Server:
 
     def __init__(self, args: argparse.Namespace, film: Footage) -> None:
         self.args = args
-        self.film = film
+        self.film = Published(film)
         self.codec = args.codec  # of those who come by TCP
         if args.transport != "media":
             self.codec = "png" if args.quality is PNG else "jpeg"

@@ -3,18 +3,21 @@
 import argparse
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from common.ice import ice_config
 from common.sessions import End
 from common.waiting import unless, wait_while
 from film.drawn import FilmError
+from film.published import Shown
 from film.rungs import Subscription
 from film.video_encoder import CODECS
 from scoring.account import Account
 from scoring.ledger import Frame, Ledger
 from transport.datachannel import ChannelOffer
-from transport.link import Link
+from transport.line import ServerLine
+from transport.link import FramesElsewhere, Link
 from transport.media import MediaOffer
 from transport.signaling import AcceptedSignaling
 from transport.tcp import TcpOffer
@@ -60,7 +63,9 @@ class Session:
         answered = self._account.answered
         encoders = None if isinstance(signaling, WhepSignaling) else server.encoders
         self._track = server.create_track(self.ledger, encoders, answered, self._on_failure, self._on_congested)
-        self._link = self._create_link(signaling, server.args)
+        self._unsubscribe: Callable[[], None] = lambda: None  # from a film that is published
+        self._signaling = signaling
+        self._link: Link = self._create_link(signaling, server.args)
         self.ledger.tally.network = self._link.traffic
 
     def _create_link(self, signaling: AcceptedSignaling, args: argparse.Namespace) -> Link:
@@ -126,12 +131,33 @@ class Session:
         Raises:
             PeerError: the client does not keep to the protocol.
         """
-        met = bool(await unless(self._server.stop, self._link.open()))
+        try:
+            met = bool(await unless(self._server.stop, self._link.open()))
+        except FramesElsewhere:
+            await self._let_report_alone()
+            met = bool(await unless(self._server.stop, self._link.open()))
         if not self._link.answers:
             self.kind, self._track.accounted = VIEWER, False
         if met:
             self._server.results.on_joined(self)
         return met
+
+    async def _let_report_alone(self) -> None:
+        """Take reports from a client that sees the film elsewhere: each frame that anybody gets is entered for it."""
+        self._track.stop()
+        await self._link.close()
+        self._link = ServerLine(self._signaling, self._account.on_message)
+        self.ledger.tally.network = self._link.traffic
+        self.transport, self.codec = "elsewhere", "unknown"
+        self.ledger.begin_at_first_report()
+        self._unsubscribe = self._server.film.tell(self._on_shown)
+
+    def _on_shown(self, shown: Shown) -> None:
+        """Enter a frame that is shown somewhere."""
+        try:
+            self.ledger.sent(Frame(shown.k, shown.pts, shown.drawn, shown.truth, captured=shown.captured))
+        except Exception as error:  # ours, and no reason why others should not get the frame
+            self._on_failure(error)
 
     async def hold(self) -> str:
         """Film for the client until one side ends it. Returns why.
@@ -141,11 +167,15 @@ class Session:
         """
         ended = unless(self._server.stop, unless(self._over, self._link.until_end()))
         end = await ended or self._why or self._server.failure or End.STOPPED
-        self._track.stop()
+        self._stop_frames()
         if not self._over.is_set() and end not in {End.VANISHED, End.FAILED}:
             await wait_while(lambda: self.ledger.open > 0, self._account.answered, DRAIN_TIMEOUT)
             self._account.tell()
         return end
+
+    def _stop_frames(self) -> None:
+        self._track.stop()
+        self._unsubscribe()
 
     async def goodbye(self) -> None:
         """Tell the client that there is no more, and that it need not come back."""
@@ -153,7 +183,7 @@ class Session:
 
     async def close(self, end: str) -> None:
         """Free everything, and close the account for the reason `end`."""
-        self._track.stop()
+        self._stop_frames()
         await self._link.close()
         self._account.close(end)
         self._server.results.on_left(self)

@@ -193,7 +193,8 @@ class Ledger:
         self._frames: dict[int, Frame] = {}  # by pts modulo 2^32, oldest first
         self._matcher: Matcher[TimedReport, Frame] = Matcher()
         self._heard: deque[int] = deque(maxlen=MAX_HEARD)  # pts of the newest reports, ticks
-        self._last_k: int | None = None  # number of the newest frame
+        self._first_k: int | None = 0  # number of the first frame that counts; None until the first report tells
+        self._last_k: int | None = None  # number of the newest frame that counts
         self._last_but_one: float | None = None  # s: when the frame before the newest was drawn
         self._answers: Answers | None = None  # None: it has never answered
         self._steadiness = Steadiness()
@@ -229,10 +230,22 @@ class Ledger:
                 break
             del self._frames[key]
             self._leave(oldest)
+        self._frames[frame.pts % MODULUS] = frame
+        if self._counts(frame):
+            self._count(frame)
+
+    def begin_at_first_report(self) -> None:
+        """Let no frame count before the first one that is reported: the client joins a film that others are shown."""
+        self._first_k = None
+
+    def _counts(self, frame: Frame) -> bool:
+        return self._first_k is not None and frame.k >= self._first_k
+
+    def _count(self, frame: Frame) -> None:
+        """Count a frame as sent; they come in order."""
         if self._last_k is not None:
             self.tally.late += frame.k - self._last_k - 1
         self._last_k = frame.k
-        self._frames[frame.pts % MODULUS] = frame
         self.tally.frames["sent"] += 1
         self._last_but_one = None if self.tally.span is None else self.tally.span.last
         self.tally.stretch(Span(frame.drawn, frame.drawn))
@@ -286,16 +299,25 @@ class Ledger:
 
     def _settle(self, reports: Iterable[tuple[TimedReport, Frame | None]]) -> list[Frame]:
         """Enter reports of which it is known what they speak of; return the frames that got their state by it."""
-        settled = []
+        settled, reports = [], list(reports)
+        if self._first_k is None:
+            self._begin_at([frame.k for _, frame in reports if frame is not None])
         for (message, now), frame in reports:
             if frame is None:
                 self.tally.frames["unmatched"] += 1
-            elif frame.state is not State.OPEN:
+            elif frame.state is not State.OPEN or not self._counts(frame):
                 self.tally.repeated += 1
             else:
                 self._account(frame, message, now)
                 settled.append(frame)
         return settled
+
+    def _begin_at(self, named: list[int]) -> None:
+        """Count from the first of the frames with these numbers on; wait on if there are none."""
+        self._first_k = min(named, default=None)
+        for frame in self._frames.values():
+            if self._counts(frame):
+                self._count(frame)
 
     def _account(self, frame: Frame, message: Report, now: float) -> None:
         """Give a frame its state, and its figures where it has any."""
@@ -341,6 +363,8 @@ class Ledger:
                 getattr(self.tally, figure).add(error)
 
     def _leave(self, frame: Frame) -> None:
+        if not self._counts(frame):
+            return
         if frame.state is State.OPEN:
             frame.state = State.LOST
             self.tally.frames[State.LOST] += 1

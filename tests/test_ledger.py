@@ -489,3 +489,37 @@ def test_report_that_is_said_again_makes_nothing_truer():
         ledger.sent(new_frame(k))
     for _ in range(50):
         assert ledger.report(Reports((Missed(stamp(1, FPS)), Missed(stamp(2, FPS)))), 2.0) == []
+
+
+# --- A film that others are shown ----------------------------------------------------------------
+
+
+def test_ledger_of_who_joins_a_film_begins_at_the_first_report() -> None:
+    """What was shown before the first frame that is reported is nobody's loss; from there on every frame counts."""
+    left: list[Frame] = []
+    ledger = Ledger(still, left.append)
+    ledger.begin_at_first_report()
+    for k in range(100):
+        ledger.sent(new_frame(k))
+    assert ledger.tally.frames["sent"] == 0
+    for k in (*range(60, 80), *range(85, 100)):
+        ledger.report(Found(stamp(k, FPS) + 77, 100, 100), 4.0)
+    ledger.report(Missed(stamp(59, FPS) + 77), 4.0)
+    ledger.close("bye")
+    frames = ledger.tally.frames
+    assert (frames["sent"], frames["scored"], frames["lost"], frames["unmatched"]) == (40, 35, 5, 0)
+    assert [frame.k for frame in left] == list(range(60, 100))
+    assert ledger.tally.late == 0
+    assert ledger.tally.duration_s == pytest.approx(39 / FPS)
+
+
+def test_ledger_of_who_never_reports_a_frame_is_empty() -> None:
+    """Who says nothing of a film that others are shown, or nothing that fits, has lost none of it."""
+    ledger = Ledger(still)
+    ledger.begin_at_first_report()
+    for k in range(1000):
+        ledger.sent(new_frame(k))
+        ledger.report(Found(k * 1001, 100, 100), k / FPS)
+    ledger.close("bye")
+    assert ledger.tally.frames["sent"] == ledger.tally.frames["lost"] == 0
+    assert ledger.tally.frames["unmatched"] == 1000

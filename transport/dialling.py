@@ -11,6 +11,7 @@ from common.sessions import End, PeerError, SessionError, SlowPeerError
 from common.waiting import unless
 from transport import aiortc_internals as internals
 from transport.datachannel import ChannelAnswer
+from transport.line import ClientLine, FrameWay
 from transport.link import HANDSHAKE_TIMEOUT, Link, OnFrame, OnMessage, OnSkipped
 from transport.media import MediaAnswer
 from transport.signaling import close_signaling
@@ -128,12 +129,16 @@ def create_answer(
     on_skipped: OnSkipped,
     ice: IceConfig | None,
     jitter_buffer: str,
+    frames: FrameWay | None = None,
 ) -> Link:
-    """Return the client's end of what the server offers; the arguments are those of the three classes.
+    """Return the client's end of what the server offers; the arguments are those of the classes.
 
     Args:
         transport: "media", "datachannel" or "tcp".
+        frames: where they come from, if not from this server; the transport is of no interest then.
     """
+    if frames is not None:
+        return ClientLine(signaling, on_message, frames)
     match transport:
         case "datachannel":
             return ChannelAnswer(signaling, on_message, ice, on_frame, on_skipped)

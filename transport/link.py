@@ -10,7 +10,8 @@ scoring, finding and views know nothing of it.
     tcp            tcp.TcpOffer, TcpAnswer                 as encoded images over the signaling's own connection
 
 The server offers one of them, and the client has to be told the same. Browsers and players offer themselves, and are
-answered by whep.WhepAnswer: video, whatever --transport says.
+answered by whep.WhepAnswer: video, whatever --transport says. Whoever sees the film elsewhere answers the offer with
+the wish to report alone: line.ServerLine, ClientLine, and a way of frames that goes with them.
 
     open()          shakes hands; then frames flow
     send(text)      sends a message, if that is possible now, and says whether it was
@@ -57,6 +58,8 @@ TRANSPORTS = {  # what the first of these that is in an offer says of how frames
     "datachannel": re.compile(r"^m=application \d+ (UDP|TCP)/DTLS/SCTP ", re.MULTILINE),
     "tcp": re.compile(r"^m=application \d+ TCP ", re.MULTILINE),
 }
+REPORTS_TAKEN = "a=reports:existing"  # in an offer: its answer may be that of one who sees the film elsewhere
+REPORTS_ONLY = re.compile(r"^m=application \d+ TCP reports", re.MULTILINE)  # that answer
 OnFrame = Callable[[int, tuple[Image, ...]], None]
 OnMessage = Callable[[object], None]
 OnSkipped = Callable[[int], None]
@@ -76,7 +79,7 @@ class Link(ABC):
 
     def __init__(self, signaling: TcpSocketSignaling, on_message: OnMessage) -> None:
         self.signaling = signaling
-        self.flowing = True
+        self._flowing = True
         self._on_message = on_message
         self.on_loss: Callable[[], None] = lambda: None
         self.unreliable = False  # whether a message may get lost, so that it is worth saying twice
@@ -87,6 +90,11 @@ class Link(ABC):
         self._tasks: list[asyncio.Task[None]] = []
         self._stage = ""  # of the handshake: what is to be said if it takes too long
         self._deadline: asyncio.Timeout | None = None  # of the handshake
+
+    @property
+    def flowing(self) -> bool:
+        """Return whether frames come."""
+        return self._flowing
 
     async def open(self, patience: float = HANDSHAKE_TIMEOUT) -> bool:
         """Shake hands. Returns False if the peer leaves instead.
@@ -187,15 +195,15 @@ class Link(ABC):
             await asyncio.sleep(LOOK_INTERVAL)
             now = time.monotonic()
             newest, heard = max(began, self._last_frame()), self._last_heard()
-            was, self.flowing = self.flowing, now - newest < FRAMES_TIMEOUT
+            was, self._flowing = self._flowing, now - newest < FRAMES_TIMEOUT
             if heard - newest < 2 * LOOK_INTERVAL:
                 alive_since = None
             elif alive_since is None:
                 alive_since = now
-            if was and not self.flowing:
+            if was and not self._flowing:
                 silent = "" if alive_since is not None else ", nor anything else of the server's"
                 logger.warning("no frame for %g s%s", FRAMES_TIMEOUT, silent)
-            if not self.flowing and alive_since is not None and now - alive_since > FRAMES_TIMEOUT / 2:
+            if not self._flowing and alive_since is not None and now - alive_since > FRAMES_TIMEOUT / 2:
                 self._why = End.NO_FRAMES
                 self._cut_off.set()
                 return
@@ -223,7 +231,38 @@ class Link(ABC):
         """End the session at once. Does nothing the second time."""
 
 
-async def receive_offer(signaling: TcpSocketSignaling, transport: str) -> RTCSessionDescription | None:
+class FramesElsewhere(Exception):  # noqa: N818  # no error: the client wants it so
+    """A client answers an offer: it sees the film elsewhere, and is there for reports."""
+
+
+async def exchange(signaling: TcpSocketSignaling, offer: RTCSessionDescription) -> RTCSessionDescription | None:
+    """Send the server's offer, and return the client's answer; None if it leaves instead.
+
+    Raises:
+        PeerError: what it says is no answer.
+        FramesElsewhere: it answers that it sees the film elsewhere.
+    """
+    sdp = offer.sdp.replace("\r\nm=", f"\r\n{REPORTS_TAKEN}\r\nm=", 1)
+    await signaling.send(RTCSessionDescription(sdp, offer.type))
+    answer = await receive_description(signaling, "answer")
+    if answer is not None and REPORTS_ONLY.search(answer.sdp):
+        raise FramesElsewhere
+    return answer
+
+
+async def receive_offer(signaling: TcpSocketSignaling) -> RTCSessionDescription | None:
+    """Return the server's offer; None if it leaves instead.
+
+    Raises:
+        PeerError: it is no offer.
+    """
+    try:
+        return await receive_description(signaling, "offer")
+    except PeerError as error:
+        raise PeerError(f"what listens there does not speak our protocol: {error}") from None
+
+
+async def receive_offer_of(signaling: TcpSocketSignaling, transport: str) -> RTCSessionDescription | None:
     """Return the server's offer; None if it leaves instead.
 
     Args:
@@ -232,10 +271,7 @@ async def receive_offer(signaling: TcpSocketSignaling, transport: str) -> RTCSes
     Raises:
         PeerError: it is no offer, or one of another transport.
     """
-    try:
-        offer = await receive_description(signaling, "offer")
-    except PeerError as error:
-        raise PeerError(f"what listens there does not speak our protocol: {error}") from None
+    offer = await receive_offer(signaling)
     if offer is None:
         return None
     theirs = next((name for name, pattern in TRANSPORTS.items() if pattern.search(offer.sdp)), None)

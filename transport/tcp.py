@@ -25,8 +25,7 @@ from common.sessions import End, PeerError
 from protocol.framing import BYE, FRAME, MAX_IMAGE, MAX_TEXT, TEXT, Chunk, FramingError, Unpacker, pack
 from transport import aiortc_internals as internals
 from transport.image_decoder import ImageDecoder
-from transport.link import MAX_BUFFERED, UNHEARD, Link, OnFrame, OnMessage, OnSkipped, receive_offer
-from transport.signaling import receive_description
+from transport.link import MAX_BUFFERED, UNHEARD, Link, OnFrame, OnMessage, OnSkipped, exchange, receive_offer_of
 
 SDP = "\r\n".join(
     (
@@ -160,8 +159,7 @@ class TcpOffer(TcpLink):
         self._track = track
 
     async def _shake_hands(self) -> bool:
-        await self.signaling.send(RTCSessionDescription(SDP.format(setup="passive"), "offer"))
-        answer = await receive_description(self.signaling, "answer")
+        answer = await exchange(self.signaling, RTCSessionDescription(SDP.format(setup="passive"), "offer"))
         if answer is None:
             return False
         if answer.sdp != SDP.format(setup="active"):
@@ -204,7 +202,7 @@ class TcpAnswer(TcpLink):
 
     async def _shake_hands(self) -> bool:
         self._stage = UNHEARD
-        if await receive_offer(self.signaling, "tcp") is None:
+        if await receive_offer_of(self.signaling, "tcp") is None:
             return False
         await self.signaling.send(RTCSessionDescription(SDP.format(setup="active"), "answer"))
         keep_alive(self._take_over())

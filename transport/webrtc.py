@@ -19,8 +19,8 @@ from protocol.messages import COORDINATES, COORDINATES_ID, SCORES, Ready, encode
 from transport import aiortc_internals as internals
 from transport.descriptions import with_candidates
 from transport.ice import configuration
-from transport.link import HANDSHAKE_TIMEOUT, MAX_BUFFERED, UNHEARD, UNMET, Link, OnMessage, receive_offer
-from transport.signaling import receive_description, until_bye
+from transport.link import HANDSHAKE_TIMEOUT, MAX_BUFFERED, UNHEARD, UNMET, Link, OnMessage, exchange, receive_offer_of
+from transport.signaling import until_bye
 
 logger = logging.getLogger(__name__)
 
@@ -147,8 +147,7 @@ class PeerOffer(PeerLink):
 
         with self._gathering():
             await self._pc.setLocalDescription(await self._pc.createOffer())
-        await self.signaling.send(with_channel(self._pc.localDescription, COORDINATES_ID))
-        answer = await receive_description(self.signaling, "answer")
+        answer = await exchange(self.signaling, with_channel(self._pc.localDescription, COORDINATES_ID))
         if answer is None:
             return False
         self._stage = UNMET
@@ -192,7 +191,7 @@ class PeerAnswer(PeerLink):
                 self._on_channel(channel)
 
         self._stage = UNHEARD
-        offer = await receive_offer(self.signaling, self.transport)
+        offer = await receive_offer_of(self.signaling, self.transport)
         if offer is None:
             return False
         self._on_heard()
