@@ -17,12 +17,13 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
 from aiortc.rate import RateCounter
 from aiortc.rtcdtlstransport import RTCDtlsTransport
+from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpParameters
 from aiortc.rtcrtpreceiver import StreamStatistics
 from aiortc.rtcsctptransport import RTCSctpTransport, serialize_packet
-from aiortc.rtp import RtpPacket
+from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap, RtpPacket, unpack_header_extensions
 
 from transport import aiortc_internals as internals
-from transport import clocks, mending, strays
+from transport import clocks, mending, playout, strays
 
 PATIENCE = 30.0  # s
 SHORT_FINGERPRINT = struct.pack("!HHI12s", 1, 4, 0x2112A442, bytes(12)) + struct.pack("!HH", 0x8028, 0)
@@ -311,6 +312,38 @@ def test_jitter_fits_its_field():
 
 
 # --- Addresses and ends --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_receivers_that_can_are_asked_to_show_frames_at_once(known: bool):
+    """The extension is in our offer; a receiver that answers with it gets it on each packet, another one does not."""
+    sender, receiver = (RTCPeerConnection(RTCConfiguration(iceServers=[])) for _ in range(2))
+    sender.addTransceiver("video", direction="sendonly")
+    with internals.gathering_at("127.0.0.1", only=True):
+        await sender.setLocalDescription(await sender.createOffer())
+        offer = sender.localDescription
+        if not known:
+            offer.sdp = "".join(line for line in offer.sdp.splitlines(True) if playout.PLAYOUT_DELAY not in line)
+        await receiver.setRemoteDescription(offer)
+        await receiver.setLocalDescription(await receiver.createAnswer())
+        await sender.setRemoteDescription(receiver.localDescription)
+    answered = HeaderExtensionsMap()
+    answered.configure(RTCRtpParameters(headerExtensions=sender.getTransceivers()[0]._headerExtensions))
+    profile, data = answered.set(HeaderExtensions(mid="0", abs_send_time=1))
+    extensions = dict(unpack_header_extensions(profile, data))
+    assert (playout.NUMBER in extensions) is known
+    assert extensions.get(playout.NUMBER, bytes(3)) == bytes(3)
+    assert answered.get(profile, data) == HeaderExtensions(mid="0", abs_send_time=1)
+    await internals.close(sender)
+    await internals.close(receiver)
+
+
+def test_aiortc_asks_nobody_to_show_frames_at_once():
+    """The mend is needed: aiortc itself knows nothing of the extension."""
+    plain = HeaderExtensionsMap()
+    number = RTCRtpHeaderExtensionParameters(id=playout.NUMBER, uri=playout.PLAYOUT_DELAY)
+    stock(HeaderExtensionsMap.configure)(plain, RTCRtpParameters(headerExtensions=[number]))
+    assert stock(HeaderExtensionsMap.set)(plain, HeaderExtensions()) == (0, b"")
 
 
 def test_aioice_gathers_no_loopback_address():

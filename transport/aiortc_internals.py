@@ -1,9 +1,9 @@
 """What is private to aiortc and aioice: what is mended in them, and what is reached for.
 
-All of it is in this file and two beside it that have one subject each: aiortc_receiver.py, the parts of a receiver,
-and clocks.py. Every private name is checked before it is used. Where one is not as expected, things stay as the library
-has them, with one warning; what is lost by that is said below. Each mend has a test that it is needed, which fails, and
-so asks for its removal, as soon as the library needs it no longer (tests/test_aiortc_internals.py).
+All of it is in this file and three beside it that have one subject each: aiortc_receiver.py, the parts of a receiver,
+clocks.py and playout.py. Every private name is checked before it is used. Where one is not as expected, things stay as
+the library has them, with one warning; what is lost by that is said below. Each mend has a test that it is needed,
+which fails, and so asks for its removal, as soon as the library needs it no longer (tests/test_aiortc_internals.py).
 
     mend                      without it
     datagrams                 one empty UDP datagram from anyone ends a session; strange STUN is a traceback each
@@ -12,6 +12,7 @@ so asks for its removal, as soon as the library needs it no longer (tests/test_a
     rate counter              a pause is walked through millisecond by millisecond in the event loop
     jitter                    does not fit its field after strange time stamps: RTCP stops, and stop() waits for ever
     addresses                 no loopback address is ever gathered, and all others always
+    playout                   a browser shows frames later than it could; one that was stopped, for half a minute
     connecting                a description that fails only when it is used is a traceback, and nobody learns of it
 """
 
@@ -37,6 +38,7 @@ from aiortc.rtp import is_rtcp
 
 from transport.clocks import mend_clocks
 from transport.mending import replace, unexpected
+from transport.playout import mend_playout
 from transport.strays import drop
 
 CLOSE_TIMEOUT = 1.0  # s
@@ -64,6 +66,7 @@ def mend() -> bool:
             replace(RateCounter, "_erase_old", "self now_ms", _mended_rate_counter),
             _mend_jitter(),
             mend_clocks(),
+            mend_playout(),
         ]
     )
 
