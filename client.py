@@ -35,6 +35,7 @@ from common.waiting import start, unless
 from finding import color as color_find
 from finding.finder import Finder, FinderError
 from finding.hint import Hint
+from finding.margins import Margins
 from finding.own import Faults
 from finding.process_a import process_a
 from programs.client_options import parse_args
@@ -96,6 +97,7 @@ class Client:
         self._connected = False
         self._reporting = Reporting()
         self._hint = Hint(print) if args.color is None and args.find is None else None
+        self._margins = Margins()
         self._luma: Image | None = None  # of the newest frame
 
     def _create_finder(self) -> Finder:
@@ -207,6 +209,7 @@ class Client:
         self._views.begin()
         self._link = link = self._create_link(signaling)
         self._reporting = Reporting()
+        self._margins = Margins()
         link.on_loss = self._on_loss
         try:
             opened = await unless(self.stop, link.open(patience))
@@ -253,7 +256,7 @@ class Client:
         self._reporting.on_frame(pts, asyncio.get_running_loop().time())
         if self._link is not None and self._reporting.round_trip is not None:
             self._link.on_round_trip(self._reporting.round_trip)
-        self._finder.offer(pts, seen)
+        self._finder.offer(pts, self._margins.paint_out(seen))
         self._views.on_frame(pts, seen)
 
     def _on_found(self, pts: int, point: Point | None) -> None:

@@ -21,6 +21,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import secrets
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ from programs.results import Results
 from programs.server_options import BALL, LOG, parse_args
 from programs.session import Session
 from protocol.images import PNG
+from protocol.picture_code import PERIOD
 from scoring.ledger import Frame, Ledger
 from transport.listener import listen
 from transport.signaling import AcceptedSignaling, format_address
@@ -285,10 +287,12 @@ def _main(argv: Sequence[str] | None) -> int:
     options.configure_logging(args.verbose, args.log_format, args.out and args.out / LOG)
     keep_freed_memory()
 
+    mask = secrets.randbelow(PERIOD) if args.code else None
+
     async def run() -> int:
         if args.source == BALL:
-            return await Server(args, Film(scene)).run()
-        async with SourceFilm(args.source, args.size, args.fps, args.truth) as film:
+            return await Server(args, Film(scene, run=mask)).run()
+        async with SourceFilm(args.source, args.size, args.fps, args.truth, run=mask) as film:
             return await Server(args, film).run()
 
     try:

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from ball_track import Image, Point, Scene, Walls, draw
 from protocol.matching import stamp
-from protocol.picture_code import Painter
+from protocol.picture_code import Painter, layout_of
 
 
 class Shot(NamedTuple):
@@ -48,6 +48,7 @@ class Footage(Protocol):
     height: int
     fps: float  # frames / s
     walls: Walls | None  # between which the ball flies, px; None if unknown
+    run: int | None  # the mask of the numbers in its pictures (picture_code.py); None if they have none
 
     async def next(self, after: int) -> Shot:
         """Wait for a frame after number `after`, and return the newest one."""
@@ -69,14 +70,13 @@ class Film:
     Args:
         scene: what to film.
         clock: returns monotonic seconds.
-        painter: writes each frame's number into it, if that is wanted.
+        run: the mask of the numbers that are written into its pictures; None: they have none.
     """
 
-    def __init__(
-        self, scene: Scene, clock: Callable[[], float] = time.monotonic, painter: Painter | None = None
-    ) -> None:
+    def __init__(self, scene: Scene, clock: Callable[[], float] = time.monotonic, run: int | None = None) -> None:
         self.scene = scene
-        self._painter = painter
+        self.run = run
+        self._painter = Painter(layout_of(scene.width, scene.height), run) if run is not None else None
         self.clock = clock
         self.width, self.height, self.fps = scene.width, scene.height, scene.fps
         self.walls: Walls | None = scene.walls

@@ -23,11 +23,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
-from ball_track import Image, Point, Walls
+from ball_track import Image, Point, Walls, planes
 from film.decoding import Picture, Reader, Source
 from film.drawn import Shot, SourceError
 from film.rendering import Renderer
 from protocol.matching import CLOCK_RATE, OFFSET, OFFSETS
+from protocol.picture_code import Painter, blacken, layout_of
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class SourceFilm:
         fps: frames a second that a camera is asked for; a file has its own.
         truth: where the ball is, by the file's frames.
         clock: returns monotonic seconds.
+        run: the mask of the numbers that are written into its pictures, over what is there; None: they have none.
     """
 
     def __init__(
@@ -60,8 +62,11 @@ class SourceFilm:
         fps: float = 30.0,
         truth: Mapping[int, Point] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        run: int | None = None,
     ) -> None:
         self.clock = clock
+        self.run = run
+        self._painter: Painter | None = None  # of the numbers, once the size is known
         self.width, self.height = 0, 0  # px, of the first picture
         self.fps = fps
         self.walls: Walls | None = None  # nobody knows them
@@ -178,6 +183,8 @@ class SourceFilm:
             picture = await reader.next()
             while picture is not None:
                 self.fps, self.width, self.height = reader.fps, self._renderer.width, self._renderer.height
+                if self.run is not None and self._painter is None:
+                    self._painter = self._create_painter(self.run)
                 if not reader.live:
                     await self._wait_until_due()
                 self._show(picture.number, picture.image)
@@ -193,6 +200,17 @@ class SourceFilm:
         finally:
             reader.stop()
         return None
+
+    def _create_painter(self, run: int) -> Painter:
+        """Return what writes the numbers into pictures of this size.
+
+        Raises:
+            SourceError: they are too small for that.
+        """
+        try:
+            return Painter(layout_of(self.width, self.height), run)
+        except ValueError as error:
+            raise SourceError(f"pictures of {error}") from None
 
     async def _reader_ended(self) -> bool:
         """Wait a little for the newest reader to end; return whether it has."""
@@ -238,6 +256,9 @@ class SourceFilm:
         if newest is not None:
             pts = max(pts, newest.pts + OFFSET)  # two that came at once
         truth = self._truth.get(n) if n is not None else None
+        if self._painter is not None:
+            blacken(planes(image), self._painter.layout)
+            self._painter.paint(image, k)
         self._shot, self._n, self._span = Shot(k, pts, now, truth, image), n, None
         arrived, self._arrived = self._arrived, asyncio.Event()
         arrived.set()

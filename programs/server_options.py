@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 
 from ball_track import Scene
@@ -10,6 +11,7 @@ from film.sources import camera_of
 from film.truth import truth_file
 from film.video_encoder import CODECS, DEFAULT_BITRATE
 from protocol.images import DEFAULT_QUALITY
+from protocol.picture_code import layout_of
 from scoring.budget import Requirement, parse_requirement
 from scoring.terminal import MODES
 
@@ -39,6 +41,11 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
         type=truth_file,
         metavar="FILE.csv",
         help="where the ball is in the file: frame, x, y in px",
+    )
+    add(
+        "--code",
+        action="store_true",
+        help="write each frame's number into its picture, for client.py --watch and any other camera (no)",
     )
     add("--codec", choices=CODECS, help="of the video (vp8)")
     add("--bitrate", type=options.bitrate, metavar="BIT/S", help="of the video, such as 500k (500k)")
@@ -86,11 +93,26 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
         scene = Scene(
             width, height, fps=args.fps, radius=args.radius, speed=args.speed, color=args.color, seed=args.seed
         )
+        if args.code and args.source == BALL:
+            scene = leave_room_for_code(parser, scene)
     except ValueError as error:
         parser.error(f"argument --{error}")
     if args.out is not None:
         make_folder(parser, args)
     return args, scene
+
+
+def leave_room_for_code(parser: options.Parser, scene: Scene) -> Scene:
+    """Return a scene whose ball stays out of the margins that the frame's number takes.
+
+    Raises:
+        ValueError: the ball is too large for what is left.
+    """
+    try:
+        margins = layout_of(scene.width, scene.height).margins
+    except ValueError as error:
+        parser.error(f"argument --code: size {error}")
+    return replace(scene, margins=margins)
 
 
 def requirement(text: str) -> Requirement:

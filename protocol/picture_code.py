@@ -24,6 +24,7 @@ costs nothing then, and one that changes disturbs no other. Source of CRC-16/DNP
 codewords: Ashikhmin and Barg, "Minimal vectors in linear codes" (1998).
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -202,16 +203,15 @@ class Painter:
             image[top : top + layout.cell, layout.left : layout.left + CELLS * layout.cell] = cells.repeat(layout.cell)
 
 
-def blacken(image: Image, layout: CodeLayout) -> None:
+def blacken(seen: Sequence[Image], layout: CodeLayout) -> None:
     """Paint a picture's margins black, so that who looks for a ball does not see them.
 
     Args:
-        image: (H * 3 / 2, W) uint8, I420; it is changed.
+        seen: its Y, U and V planes, (H, W), (H / 2, W / 2) and (H / 2, W / 2) uint8; they are changed.
         layout: where the margins are.
     """
-    height, (left, top, right, bottom) = layout.height, layout.inside
-    chroma = image[height:].reshape(2, height // 2, layout.width // 2)
-    for plane, side, black in ((image[:height], 1, BLACK_YUV[0]), (chroma[0], 2, BLACK_YUV[1]), (chroma[1], 2, 128)):
+    left, top, right, bottom = layout.inside
+    for plane, side, black in zip(seen, (1, 2, 2), BLACK_YUV, strict=True):
         plane[: top // side] = plane[bottom // side :] = black
         plane[:, : left // side] = plane[:, right // side :] = black
 

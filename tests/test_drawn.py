@@ -1,14 +1,17 @@
 """film.py: each frame is due at its time, whoever asks for it, and however late."""
 
 import asyncio
+import math
 
 import numpy as np
 import pytest
 
-from ball_track import Image, Point, Scene, draw
+from ball_track import Image, Point, Scene, draw, find, planes
 from film import drawn as film
 from film.drawn import Film
 from protocol.matching import stamp
+from protocol.picture_code import blacken, check_of, read
+from support.coded import RUN, coded_scene, layout
 
 SCENE = Scene(64, 64, fps=30, radius=10, speed=100)
 
@@ -119,3 +122,17 @@ async def test_where_follows_the_ball_between_the_frames(clock: Clock) -> None:
     assert shown.where(start) == SCENE.position(0)
     assert shown.where(start + 10 / 30) == pytest.approx(SCENE.position(10))
     assert shown.where(start + 10.25 / 30) == pytest.approx(SCENE.position(10.25))
+
+
+async def test_next_writes_each_frames_number_into_it(clock: Clock) -> None:
+    """With a mask for the run each picture names its frame, and the truth is still where the ball is."""
+    scene = coded_scene()
+    shown = Film(scene, clock, run=RUN)
+    for after in range(-1, 4):
+        shot = await shown.next(after)
+        reading = read(planes(shot.image)[0], layout(scene))
+        assert (reading.number, reading.check) == (shot.k, check_of(shot.k, RUN))
+        blacken(planes(shot.image), layout(scene))
+        place = find(shot.image)
+        assert place is not None
+        assert math.dist(place, scene.position(shot.k)) < 0.01

@@ -216,7 +216,7 @@ def test_blacken_leaves_the_ball_as_it_was() -> None:
         for k in range(0, 300, 50):
             image = coded_image(scene, k)
             plain = image.copy()
-            blacken(image, layout(scene))
+            blacken(planes(image), layout(scene))
             painter.paint(plain, k)
             place = find(image)
             assert place is not None
@@ -230,7 +230,7 @@ def test_find_sees_no_ball_in_the_margins_alone() -> None:
     image = np.concatenate((np.full((480, 640), 16, np.uint8), np.full((240, 640), 128, np.uint8)))
     Painter(layout(scene), RUN).paint(image, 77)
     assert find(image) is None
-    blacken(image, layout(scene))
+    blacken(planes(image), layout(scene))
     assert find(image) is None
 
 

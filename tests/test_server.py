@@ -514,6 +514,8 @@ async def test_server_remembers_the_last_clients_and_counts_all(
             "--require: 'latency <= 5': there is no figure 'latency'; there are frames.sent",
         ),
         (["--require", "fast"], "--require: 'fast': must be NAME <= NUMBER"),
+        (["--code", "--size", "160x120"], "--code: size 160x120: too small for the frame's number; at least 320x128"),
+        (["--code", "--size", "320x240", "--radius", "100"], "--radius 100: must be 3 px to half the shorter side"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )

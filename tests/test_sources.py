@@ -14,13 +14,15 @@ import av
 import numpy as np
 import pytest
 
-from ball_track import Point, Scene, draw, find
+from ball_track import Point, Scene, draw, find, planes
 from film import sources
 from film.drawn import Shot, SourceError
 from film.sources import SourceFilm
 from film.truth import read_truth
 from programs import server_options
 from protocol.matching import MODULUS, Matcher
+from protocol.picture_code import check_of, layout_of, read
+from support.coded import RUN
 from support.programs import read_summary, run
 from tools.procfs import free_port
 
@@ -84,6 +86,14 @@ async def shots_of(film: SourceFilm, count: int) -> list[Shot]:
     return shots
 
 
+async def test_file_too_small_for_a_number_is_an_error(tmp_path: Path):
+    """Where there is no room for it, one line says how much there has to be."""
+    path = write_clip(tmp_path / "clip.mp4", scene=Scene(128, 96, radius=8))
+    with pytest.raises(SourceError, match="128x96: too small for the frame's number; at least"):
+        async with SourceFilm(str(path), run=RUN):
+            pass
+
+
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv444p", "yuv422p"])
 async def test_file_shows_what_is_in_it(tmp_path: Path, pixel_format: str):
     """Size and rate come from the file, each picture shows the ball where its truth says, in any pixel format."""
@@ -96,6 +106,14 @@ async def test_file_shows_what_is_in_it(tmp_path: Path, pixel_format: str):
             assert point is not None
             assert shot.truth is not None
             assert math.dist(point, shot.truth) < 0.1
+
+
+async def test_file_can_have_a_number_in_each_picture(clip: Path):
+    """Each picture says which frame of the film it is, also when the file begins again, and keeps its ball."""
+    async with SourceFilm(str(clip), run=RUN) as film:
+        for shot in await shots_of(film, FRAMES + 3):
+            reading = read(planes(shot.image)[0], layout_of(film.width, film.height))
+            assert (reading.legibility, reading.number, reading.check) == ("read", shot.k, check_of(shot.k, RUN))
 
 
 @pytest.mark.parametrize("name", ["rec-2026-11-25T10:00.mp4", "file:clip.mp4", "-.mp4"])
@@ -365,6 +383,20 @@ def test_server_scores_against_a_truth(tmp_path: Path, clip: Path):
     summary = read_summary(path)
     assert summary["error_px"]["p50"] < 0.2
     assert summary["live_error_px"]["p50"] > 0
+
+
+@pytest.mark.parametrize("args", [(), ("--size", "320x240", "--radius", 9), ("--transport", "tcp")])
+def test_server_with_numbers_in_its_pictures_loses_nothing_by_it(tmp_path: Path, args: tuple[object, ...]):
+    """With --code the ball is found in every frame, as near to the truth as without."""
+    port, path = free_port(), tmp_path / "s.json"
+    shared = ("--signaling-port", port, *(args if "--transport" in args else ()))
+    with run("server.py", *shared, "--code", "--summary", path, *args) as serving, run("client.py", *shared) as client:
+        serving.wait_for(r"scored [1-9]\d")
+        assert client.end() == 0
+        assert serving.end() == 0
+    summary = read_summary(path)
+    assert summary["frames"]["missed"] == 0
+    assert summary["error_px"]["max"] < 0.1
 
 
 @pytest.mark.parametrize("source", ["missing.mp4", "99", "/dev/video99"])
