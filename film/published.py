@@ -33,7 +33,7 @@ class Published:
     def __init__(self, film: Footage) -> None:
         self.clock = film.clock
         self.width, self.height, self.fps = film.width, film.height, film.fps
-        self.walls = film.walls
+        self.walls, self.run = film.walls, film.run
         self._film = film
         self._newest = -1  # number of the newest frame that was told
         self._recent: deque[Shown] = deque()
