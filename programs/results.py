@@ -46,8 +46,8 @@ class Results:
             lambda: sum(session.kind == VIEWER for session in self.sessions),
         )
         self._printing_failed = False
-        self._terminal = Terminal(args.print, self.tally)
-        self._records = Records(args.summary, args.csv, args.out)
+        self._terminal = Terminal(args.print, self.tally, self._present)
+        self._records = Records(args.summary, args.csv, args.out, film.clock)
         self._settings = Settings(vars(args), command_line())
         self.sessions: set[Session] = set()  # that have joined and not left
         self._ended = Tally()  # of the clients that have left
@@ -57,7 +57,7 @@ class Results:
 
     def begin(self, line: str) -> asyncio.Task[None]:
         """Say a line, and tell from now on how it goes; return the task that does, to be cancelled at the end."""
-        self._terminal.say(line)
+        self._terminal.begin(line)
         self._records.open(self._terminal.say)
         return start(self._terminal.run(), self._on_printing_failed)
 
@@ -72,6 +72,10 @@ class Results:
     def _tallies(self) -> tuple[Tally, ...]:
         """Return the tally of the clients that have left, and that of each one that has not."""
         return self._ended, *(session.ledger.tally for session in self.sessions)
+
+    def _present(self) -> dict[int, Tally]:
+        """Return the tally of each client that has joined and not left, by its number."""
+        return {each.number: each.ledger.tally for each in self.sessions if each.kind != VIEWER}
 
     def on_joined(self, session: Session) -> None:
         """Take note of a client that is ready for the film."""
@@ -102,7 +106,7 @@ class Results:
         summary = {**facts, **self._facts(session.transport, session.codec), **session.summary()}
         self.clients.append(summary)
         self.left += 1
-        self._terminal.summary(end, summary)
+        self._terminal.left(session.number, end, summary)
         self._on_client_left()
 
     def _facts(self, transport: str, codec: str) -> dict[str, str]:
@@ -124,8 +128,7 @@ class Results:
             "clients": list(self.clients),
             "clients_left_out": self.left - len(self.clients),
         }
-        if self.left != 1:
-            self._terminal.summary(f"all {self.left} clients", summary)
+        self._terminal.end(summary)
         if self.left > len(self.clients):
             self._terminal.say(f"the summary tells of the last {len(self.clients)} clients one by one")
         if failure is not None:

@@ -147,13 +147,19 @@ class Tally:
         """Return the time from the first frame to the last, in s."""
         return 0.0 if self.span is None else self.span.last - self.span.first
 
+    @property
+    def fps(self) -> float:
+        """Return how many frames a second were sent, to all clients together."""
+        sent, seconds = self.frames["sent"], self.duration_s
+        return (sent - 1) / seconds if sent > 1 and seconds else 0.0
+
     def summary(self) -> dict[str, Any]:
         """Return everything as plain numbers, unrounded; the keys are those of summary.json."""
-        sent, seconds = self.frames["sent"], self.duration_s
+        seconds = self.duration_s
         return {
             "frames": {name: self.frames[name] for name in map(str, self.COUNTS)},
             **{figure: getattr(self, figure).summary() for figure in FIGURES},
-            "fps": (sent - 1) / seconds if sent > 1 and seconds else 0.0,
+            "fps": self.fps,
             "duration_s": seconds,
             "rejected": self.rejected,
             "repeated": self.repeated,

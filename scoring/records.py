@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,19 @@ from typing import Any
 from common.files import WholeFile, replaces
 from scoring.ledger import FIGURES, Frame
 
-COLUMNS = ("client", "k", "pts", "state", "x", "y", "true_x", "true_y", *FIGURES)
+COLUMNS = ("client", "k", "pts", "state", "x", "y", "true_x", "true_y", *FIGURES, "seconds")
 
 
 class LedgerFile:
-    """The CSV of all frames of all clients, a row each as they leave their ledgers; see COLUMNS."""
+    """The CSV of all frames of all clients, a row each as they leave their ledgers; see COLUMNS.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the file.
+        began: s of the film's clock, from which the frames' `seconds` are counted.
+    """
+
+    def __init__(self, path: Path, began: float = 0.0) -> None:
+        self._began = began
         self._file = WholeFile(path)
         self._rows = csv.writer(self._file, lineterminator="\n")
         self._rows.writerow(COLUMNS)
@@ -29,7 +36,8 @@ class LedgerFile:
         """Write one frame; numbers unrounded, what is not known left empty."""
         found = frame.found or (None, None)
         figures = (getattr(frame, figure) for figure in FIGURES)
-        self._rows.writerow((client, frame.k, frame.pts, frame.state, *found, *(frame.truth or (None, None)), *figures))
+        true, seconds = frame.truth or (None, None), frame.drawn - self._began
+        self._rows.writerow((client, frame.k, frame.pts, frame.state, *found, *true, *figures, seconds))
 
     def close(self) -> None:
         """Give the file its name. Does nothing the second time."""
@@ -52,9 +60,17 @@ class Records:
         summary: where summary.json goes; None: nowhere.
         csv: where the CSV goes.
         folder: in which both are, if somebody asked for that.
+        clock: returns monotonic seconds, those of the frames.
     """
 
-    def __init__(self, summary: Path | None, csv: Path | None, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        summary: Path | None,
+        csv: Path | None,
+        folder: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._summary, self._csv, self._folder = summary, csv, folder
         self._rows: LedgerFile | None = None
 
@@ -67,7 +83,7 @@ class Records:
         for option, path in replaced:
             say(f"{option}: {path} is there already; the end of this run replaces it")
         if self._csv is not None:
-            self._rows = LedgerFile(self._csv)
+            self._rows = LedgerFile(self._csv, self._clock())
 
     def write(self, client: int, frame: Frame) -> None:
         """Write a frame whose state is final."""

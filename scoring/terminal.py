@@ -1,37 +1,32 @@
-"""What the server prints: coordinates as they arrive, running figures, the table at the end.
+"""What the server prints: coordinates as they arrive, running figures, and what came of the run at its end.
 
-live    a panel with the newest coordinates and the running figures; where stdout is a terminal
-second  one line a second; where it is a pipe or a container's log
+live    a panel that fills the terminal while it runs, and leaves nothing behind: what was to be said meanwhile is said
+        when it has gone
+second  one line a second, if there is something new; where stdout is a pipe, a container's log or a simple terminal
 every   one line for each coordinate
 
-The table is for a terminal; elsewhere it is one line too.
+At the end there is a table for each client that has something to say, and one for all if there were several; where
+nobody sees a table, each is one line.
 """
 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from scoring.ledger import Frame, State, Tally
+from common.asides import log_to
+from scoring.ledger import Frame, Tally
+from scoring.panel import NEWEST, NOTES, Scene, panel
+from scoring.wording import coordinate_line, counts, counts_table, figures_table, headline, summary_line
 
 MODES = ("auto", "live", "second", "every")
 REFRESH_S = {"live": 0.25, "second": 1.0}
-NEWEST = 8  # coordinates that the panel shows, where there is room for them
-PANEL_LINES = 22  # of the panel, besides the coordinates; rich cuts off what does not fit
-
-FIGURES = (
-    ("error", "error_px", "px"),
-    ("latency", "latency_ms", "ms"),
-    ("live error", "live_error_px", "px"),
-    ("predicted", "predicted_error_px", "px"),
-    ("with walls", "predicted_walls_error_px", "px"),
-)
+MAX_HELD = 100  # lines and tables that wait for the panel to go
 
 
 class Terminal:
@@ -40,19 +35,41 @@ class Terminal:
     Args:
         mode: one of MODES; auto chooses by what stdout is.
         total: returns the counts and figures of all clients together, as of now.
+        clients: returns those of each client that is here, by its number.
     """
 
-    def __init__(self, mode: str, total: Callable[[], Tally]) -> None:
+    def __init__(self, mode: str, total: Callable[[], Tally], clients: Callable[[], Mapping[int, Tally]]) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
-        self._mode = mode if mode != "auto" else "live" if self._console.is_terminal else "second"
-        self._total = total
+        able = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._mode = "live" if mode in ("auto", "live") and able else "second" if mode in ("auto", "live") else mode
+        self._total, self._clients = total, clients
+        self._where = ""
         self._newest: deque[tuple[int, Frame]] = deque(maxlen=NEWEST)
         self._arrived = asyncio.Event()  # a coordinate, since it was last cleared
         self._live: Live | None = None
+        self._left = 0  # clients
+        self._notes: deque[str] = deque(maxlen=NOTES)  # what the panel tells of what is held
+        self._held: deque[Callable[[], None]] = deque(maxlen=MAX_HELD)  # what is printed when the panel has gone
+        self._dropped = 0  # of them there was no room for so many
+        self._last = ""  # line of mode second
+
+    def begin(self, where: str) -> None:
+        """Say where the server can be had; the panel will say it too."""
+        self._where = where
+        self.say(where)
 
     def say(self, text: str) -> None:
         """Print a line of plain text."""
-        self._console.print(Text(text))
+        self._tell(text, lambda: self._console.print(Text(text)))
+
+    def _tell(self, note: str, tell: Callable[[], None]) -> None:
+        """Print something, now or when the panel has gone; the panel has a note of it."""
+        if self._live is None:
+            tell()
+            return
+        self._notes.append(note)
+        self._dropped += len(self._held) == MAX_HELD
+        self._held.append(tell)
 
     def coordinate(self, client: int, frame: Frame) -> None:
         """Take note of a frame that was scored."""
@@ -65,11 +82,7 @@ class Terminal:
         """Keep printing until cancelled."""
         if self._mode not in REFRESH_S:
             return
-        if self._mode == "live":
-            # refreshed from here, not from rich's own thread: the thread would take the GIL in mid-frame
-            self._live = Live(console=self._console, auto_refresh=False)
-            self._live.start()
-        try:
+        with self._panel() if self._mode == "live" else contextlib.nullcontext():
             while True:
                 await asyncio.sleep(REFRESH_S[self._mode])
                 # the panel takes 10 ms of the event loop: the pause behind a coordinate is the time for it
@@ -78,103 +91,58 @@ class Terminal:
                     async with asyncio.timeout(REFRESH_S[self._mode]):
                         await self._arrived.wait()
                 self._refresh()
-        finally:
-            if self._live is not None:
+
+    @contextlib.contextmanager
+    def _panel(self) -> Iterator[None]:
+        """Fill the terminal for the length of a block, and print what was said meanwhile."""
+        # refreshed from here, not from rich's own thread: the thread would take the GIL in mid-frame
+        live = Live(
+            console=self._console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+        )
+        try:
+            with log_to(self.say), live:
+                self._live = live
                 self._refresh()
-                self._live.stop()
-                self._live = None
+                yield
+        finally:
+            self._live = None
+            if self._dropped:
+                self.say(f"of what was said meanwhile, the first {self._dropped} lines and tables are left out")
+            while self._held:
+                self._held.popleft()()
 
     def _refresh(self) -> None:
-        tally = self._total()
         if self._live is not None:
-            self._live.update(Group(self._newest_table(), *summary_tables(tally.summary())), refresh=True)
-        elif tally.frames["sent"]:
+            scene = Scene(self._where, self._total(), self._clients(), self._left, list(self._newest), self._notes)
+            self._live.update(panel(scene, self._console), refresh=True)
+        elif self._clients() and (tally := self._total()).frames["sent"]:
             last = coordinate_line(*self._newest[-1]) if self._newest else "no coordinate yet"
-            self._console.print(Text(f"{counts(tally)} | {last}"))
+            line = f"{counts(tally)} | {last}"
+            if line != self._last:
+                self._console.print(Text(line))
+            self._last = line
 
-    def _newest_table(self) -> Table:
-        table = Table(title="newest coordinates", title_justify="left")
-        for heading in ("client", "k", "x", "y", "true x", "true y", "error px", "latency ms"):
-            table.add_column(heading, justify="right", min_width=7)
-        rows = max(1, min(NEWEST, self._console.height - PANEL_LINES))
-        for client, frame in list(self._newest)[-rows:]:
-            assert frame.found is not None
-            numbers = (*frame.found, *(frame.truth or (None, None)), frame.error_px, frame.latency_ms)
-            table.add_row(str(client), str(frame.k), *(format_number(number) for number in numbers))
-        return table
+    def left(self, client: int, end: str, summary: dict[str, Any]) -> None:
+        """Tell of a client that has gone; its coordinates go too."""
+        self._left += 1
+        kept = [each for each in self._newest if each[0] != client]
+        self._newest.clear()
+        self._newest.extend(kept)
+        self._tell(end, lambda: self._summary(end, summary))
 
-    def summary(self, title: str, summary: dict[str, Any]) -> None:
+    def end(self, summary: dict[str, Any]) -> None:
+        """Tell what all clients add up to, if there was not just one that has told it already."""
+        if self._left > 1:
+            self._summary(f"all {self._left} clients", summary)
+        elif not self._left:
+            self.say("no client came")
+
+    def _summary(self, title: str, summary: dict[str, Any]) -> None:
         """Print what came of the frames: a table in a terminal, else one line."""
-        if not self._console.is_terminal:
+        if not summary["frames"]["sent"]:
+            self._console.print(Text(f"{title}; no frame was sent"))
+        elif not self._console.is_terminal:
             self._console.print(Text(f"{title} | {summary_line(summary)}"))
-            return
-        self._console.print(Text(f"\n{title}"))
-        self._console.print(*summary_tables(summary))
-
-
-def coordinate_line(client: int, frame: Frame) -> str:
-    """Return a scored frame as one line."""
-    assert frame.found is not None
-    true_x, true_y = frame.truth or (None, None)
-    return (
-        f"client {client}  k {frame.k}  x {frame.found.x:.3f}  y {frame.found.y:.3f}"
-        f"  true x {format_number(true_x)}  true y {format_number(true_y)}"
-        f"  error {format_number(frame.error_px)} px  latency {format_number(frame.latency_ms)} ms"
-    )
-
-
-def counts(tally: Tally) -> str:
-    """Return the counts of frames as one line."""
-    names = ("sent", State.SCORED, State.MISSED, State.SKIPPED, State.LOST)
-    judged = bool(tally.error_px.count) or not tally.frames[State.SCORED]
-    return "  ".join([*(f"{state_name(name, judged)} {tally.frames[name]}" for name in names), f"late {tally.late}"])
-
-
-def state_name(state: str, judged: bool) -> str:
-    """Return what a state is called: where no truth is known to judge by, scored frames are just found."""
-    return "found" if state == State.SCORED and not judged else state
-
-
-def format_number(number: float | None) -> str:
-    """Return a number for reading; a dash for one that is not known."""
-    return "-" if number is None else f"{number:.3f}"
-
-
-def summary_line(summary: dict[str, Any]) -> str:
-    """Return a summary as one line: what became of the frames, and the figures that are known."""
-    frames = summary["frames"]
-    judged = summary["error_px"] is not None or not frames[State.SCORED]
-    states = [str(state) for state in State if state is not State.OPEN]
-    told = [f"{state_name(name, judged)} {frames[name]}" for name in ("sent", *states, "unmatched")]
-    parts = ["  ".join([*told, f"late {summary['late']}"])]
-    if not judged:
-        parts.append("no truth is known, so no error")
-    for name, key, unit in FIGURES:
-        if values := summary[key]:
-            quantiles = "  ".join(f"{quantile} {format_number(values[quantile])}" for quantile in ("p50", "p99"))
-            parts.append(f"{name} {unit}  {quantiles}")
-    return " | ".join(parts)
-
-
-def summary_tables(summary: dict[str, Any]) -> tuple[Table, Table]:
-    """Return a summary as tables: what became of the frames, and the figures."""
-    frames = summary["frames"]
-    states = [str(state) for state in State if state is not State.OPEN]
-    judged = summary["error_px"] is not None or not frames[State.SCORED]
-    names = [state_name(state, judged) for state in states]
-    title = "frames sent = " + " + ".join(names)
-    became = Table(title=title if judged else f"{title}; no truth is known, so no error", title_justify="left")
-    others = {"unmatched": frames["unmatched"], "rejected": summary["rejected"], "late": summary["late"]}
-    for name in ("sent", *names, *others):
-        became.add_column(name, justify="right")
-    became.add_row(str(frames["sent"]), *(str(frames[state]) for state in states), *map(str, others.values()))
-    figures = Table(title=f"{summary['duration_s']:.1f} s, {summary['fps']:.2f} frames a second", title_justify="left")
-    figures.add_column("")
-    for name in ("mean", "p50", "p95", "p99", "max"):
-        figures.add_column(name, justify="right", min_width=7)
-    for name, key, unit in FIGURES:
-        values = summary[key] or {}
-        figures.add_row(
-            f"{name}, {unit}", *(format_number(values.get(q)) for q in ("mean", "p50", "p95", "p99", "max"))
-        )
-    return became, figures
+        else:
+            self._console.print(Text(f"\n{title}\n{headline(summary)}"))
+            self._console.print(counts_table(summary), figures_table(summary), soft_wrap=False)

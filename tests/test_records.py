@@ -19,7 +19,7 @@ SCORED = Frame(4, 12000, 0.2, Point(1 / 3, 2 / 3), State.SCORED, 12007, Point(0.
 def test_ledger_file_holds_every_frame(tmp_path: Path) -> None:
     """A row for each frame, numbers to the last digit, what is not known left empty."""
     path = tmp_path / "ledger.csv"
-    file = LedgerFile(path)
+    file = LedgerFile(path, began=0.05)
     file.write(1, OPEN)
     file.write(2, SCORED)
     file.close()
@@ -35,7 +35,7 @@ def test_ledger_file_holds_every_frame(tmp_path: Path) -> None:
     }  # fmt: skip
     assert (rows[1]["state"], int(rows[1]["k"]), int(rows[1]["pts"])) == ("scored", 4, 12000)
     numbers = [float(rows[1][name]) for name in COLUMNS[4:]]
-    assert numbers == [0.1, 0.2, 1 / 3, 2 / 3, *FIGURES]
+    assert numbers == [0.1, 0.2, 1 / 3, 2 / 3, *FIGURES, 0.2 - 0.05]
 
 
 @pytest.mark.usefixtures("full_disk")

@@ -280,8 +280,8 @@ def test_number_keeps_three_digits(value: float) -> None:
         (lambda folder: (folder / "frames.csv").write_text("a,b\n1,2\n"), "has no column state, client"),
         (lambda folder: (folder / "frames.csv").write_bytes(b"\xff\xfe\x00"), "frames.csv"),
         (lambda folder: _append(folder, "1,2\n"), "has not the columns of the first"),
-        (lambda folder: _append(folder, "1,2,3,lost,one,,,,,,,,\n"), "could not convert string to float"),
-        (lambda folder: _append(folder, ",2,3,lost,,,,,,,,,\n"), "a row has no client, k or pts"),
+        (lambda folder: _append(folder, "1,2,3,lost,one,,,,,,,,,\n"), "could not convert string to float"),
+        (lambda folder: _append(folder, ",2,3,lost,,,,,,,,,,\n"), "a row has no client, k or pts"),
         (lambda folder: [file.unlink() for file in folder.iterdir()], "not a run's folder"),
     ],
 )
