@@ -36,10 +36,11 @@ from common import http, options
 from common.http import ListenError
 from common.memory import keep_freed_memory
 from common.pages import add_files
+from common.rendering import SourceError
 from common.stdio import unhurried
 from common.stopping import call_when_stopped
 from common.waiting import start, wait_while
-from film.drawn import Film, Footage, SourceError
+from film.drawn import Film, Footage
 from film.image_encoder import ImageEncoder
 from film.published import Published
 from film.rungs import Rungs, Subscription

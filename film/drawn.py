@@ -36,10 +36,6 @@ class FilmError(Exception):
     """The film cannot go on, for anybody."""
 
 
-class SourceError(FilmError):
-    """The source gives no picture."""
-
-
 class Footage(Protocol):
     """What a server films: drawn (Film) or from a source (sources.SourceFilm)."""
 
@@ -60,7 +56,7 @@ class Footage(Protocol):
         """Wait for ever, or until the film cannot go on.
 
         Raises:
-            FilmError: it cannot; the text says why.
+            SourceError: it cannot; the text says why.
         """
 
 

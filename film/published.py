@@ -72,6 +72,6 @@ class Published:
         """Wait for ever, or until the film cannot go on.
 
         Raises:
-            FilmError: it cannot; the text says why.
+            SourceError: it cannot; the text says why.
         """
         await self._film.watch()

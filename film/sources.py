@@ -10,34 +10,30 @@ What a source can do in the middle, and what comes of it:
     its pictures change size    one line in the log; they are scaled to the size that the film began with
 
 Only a source that gives no picture at the start is an error. Where the ball truly is, is known of a file with a
-truth beside it (see truth.py). How a source is read is in decoding.py, what its frames show in rendering.py.
+truth beside it (see truth.py). How a source is read is in common/decoding.py, what its frames show in rendering.py
+there.
 """
 
 import asyncio
-import contextlib
 import logging
 import math
-import re
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Self
 
 from ball_track import Image, Point, Walls, planes
-from film.decoding import Picture, Reader, Source
-from film.drawn import Shot, SourceError
-from film.rendering import Renderer
+from common.decoding import Picture, Reader, Source, camera_of, keep_reading, locate, reader_ended
+from common.rendering import Renderer, SourceError
+from film.drawn import Shot
 from protocol.matching import CLOCK_RATE, OFFSET, OFFSETS
 from protocol.picture_code import Painter, blacken, layout_of
 
 logger = logging.getLogger(__name__)
 
 START_TIMEOUT = 10.0  # s for the first picture
-RETRY_INTERVAL, MAX_RETRY_INTERVAL = 1.0, 30.0  # s between two attempts to open again what has gone
 MAX_LATE = 0.5  # s; a file that is further behind, as after a machine's sleep, does not hurry to catch up
 MAX_GAP = 10.0  # s between two frames of a file; more is a fault in its time stamps. Source: ffplay.c, ffmpeg.c
 LONG = 2.0  # s between two frames, besides what is usual, of which one line is told
-CLOSING = 0.5  # s that a reader may take to end
 MOST_TOLD = 20  # faults of a source, of which one line each is told
 
 
@@ -155,21 +151,14 @@ class SourceFilm:
         Raises:
             SourceError: it gave no picture at all.
         """
-        pause = 0.0
-        while True:
-            newest, fault = self._shot, await self._film_once()
-            if self._shot is None:
-                raise SourceError(fault or "no picture in it")
-            if self._shot is not newest:
-                pause = 0.0 if fault is None else RETRY_INTERVAL
-            else:
-                pause = min(max(2 * pause, RETRY_INTERVAL), MAX_RETRY_INTERVAL)
-                fault = fault or "no picture in it"
-            if fault is not None:
-                logger.warning("source %s: %s; opening it again", self._source, fault)
-            await asyncio.sleep(pause)
+
+        async def film_once() -> tuple[bool, str | None]:
             while not await self._reader_ended():  # never more than one that hangs
                 pass
+            newest, fault = self._shot, await self._film_once()
+            return self._shot is not newest, fault
+
+        await keep_reading(self._source, film_once)
 
     async def _film_once(self) -> str | None:
         """Show a source from its beginning to its end; return what is wrong with it, if anything is."""
@@ -214,12 +203,7 @@ class SourceFilm:
 
     async def _reader_ended(self) -> bool:
         """Wait a little for the newest reader to end; return whether it has."""
-        if self._reader is None:
-            return True
-        until = self.clock() + CLOSING
-        while self._reader.is_alive() and self.clock() < until:  # noqa: ASYNC110  # a thread's end is no event
-            await asyncio.sleep(0.01)
-        return not self._reader.is_alive()
+        return self._reader is None or await reader_ended(self._reader)
 
     async def _wait_until_due(self) -> None:
         """Wait for the time of the next frame of a file; one that is far behind does not hurry."""
@@ -262,22 +246,3 @@ class SourceFilm:
         self._shot, self._n, self._span = Shot(k, pts, now, truth, image), n, None
         arrived, self._arrived = self._arrived, asyncio.Event()
         arrived.set()
-
-
-def camera_of(source: str) -> str | None:
-    """Return the device of a camera given by number or device; None of a file.
-
-    >>> camera_of("0"), camera_of("/dev/video2"), camera_of("clip.mp4")
-    ('/dev/video0', '/dev/video2', None)
-    """
-    if re.fullmatch(r"\d{1,3}", source, re.ASCII):
-        return f"/dev/video{source}"
-    return source if source.startswith(("/dev/video", "/dev/v4l/")) else None
-
-
-def locate(source: str) -> str:
-    """Return what FFmpeg opens as a source: of a file the whole path, or what is before a colon is a protocol to it."""
-    with contextlib.suppress(OSError, ValueError):  # it can be no file's name
-        if Path(source).exists():
-            return str(Path(source).absolute())
-    return source

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from ball_track import Scene
 from common import options
-from film.sources import camera_of
+from common.decoding import camera_of
 from film.truth import truth_file
 from film.video_encoder import CODECS, DEFAULT_BITRATE
 from protocol.images import DEFAULT_QUALITY

@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 from ball_track import Point
-from film import decoding, sources
-from film.decoding import Picture, Reader, Source, Stamps
-from film.drawn import Shot, SourceError
-from film.rendering import Renderer
+from common import decoding
+from common.decoding import Picture, Reader, Source, Stamps
+from common.rendering import Renderer, SourceError
+from film import sources
+from film.drawn import Shot
 from film.sources import SourceFilm
 from support.media import write_video
 from support.programs import run
@@ -219,7 +220,7 @@ async def test_source_that_stalls_is_opened_again(
 ):
     """A URL that gives half of a film and then nothing, without an end, is one line, and is opened again."""
     monkeypatch.setattr(decoding, "READ_TIMEOUT", 1.0)
-    monkeypatch.setattr(sources, "RETRY_INTERVAL", 0.05)
+    monkeypatch.setattr(decoding, "RETRY_INTERVAL", 0.05)
     film_bytes = write_video(tmp_path / "clip.ts", "mpeg2video", stamps=range(60)).read_bytes()
     head = b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(film_bytes)
     with http_server([head + film_bytes[: len(film_bytes) // 2], head + film_bytes]) as (url, _):
@@ -241,7 +242,7 @@ async def test_source_that_never_answers_is_an_error(monkeypatch: pytest.MonkeyP
 async def test_stop_does_not_wait_for_what_hangs_in_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A FIFO that nobody writes to keeps its reader in the kernel; the film ends all the same."""
     monkeypatch.setattr(sources, "START_TIMEOUT", 0.3)
-    monkeypatch.setattr(sources, "CLOSING", 0.1)
+    monkeypatch.setattr(decoding, "CLOSING", 0.1)
     path = tmp_path / "fifo"
     os.mkfifo(path)
     with pytest.raises(SourceError, match="no picture within"):
@@ -253,8 +254,8 @@ async def test_pauses_grow_while_a_source_is_gone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
     """What is gone is asked for less and less often, and often again once it was back."""
-    monkeypatch.setattr(sources, "RETRY_INTERVAL", 0.1)
-    monkeypatch.setattr(sources, "MAX_RETRY_INTERVAL", 0.4)
+    monkeypatch.setattr(decoding, "RETRY_INTERVAL", 0.1)
+    monkeypatch.setattr(decoding, "MAX_RETRY_INTERVAL", 0.4)
     path = write_video(tmp_path / "clip.mp4", "libx264")
     async with SourceFilm(str(path)), asyncio.timeout(PATIENCE):
         path.unlink()

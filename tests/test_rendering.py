@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from film.drawn import SourceError
-from film.rendering import Renderer
+from common.rendering import Renderer, SourceError
 from film.sources import SourceFilm
 from support.media import COLORS, colored_bars, write_video
 

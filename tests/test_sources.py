@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 from ball_track import Point, Scene, draw, find, planes
+from common import decoding
+from common.rendering import SourceError
 from film import sources
-from film.drawn import Shot, SourceError
+from film.drawn import Shot
 from film.sources import SourceFilm
 from film.truth import read_truth
 from programs import server_options
@@ -123,7 +125,7 @@ async def test_file_may_have_any_name(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     async with SourceFilm(name) as film:
         assert (film.width, film.height) == (320, 240)
-    assert sources.locate("rtsp://" + "x" * 1000) == "rtsp://" + "x" * 1000
+    assert decoding.locate("rtsp://" + "x" * 1000) == "rtsp://" + "x" * 1000
 
 
 async def test_file_is_looped_at_its_own_pace(clip: Path):
@@ -205,7 +207,7 @@ async def test_file_that_breaks_is_opened_again(
     clip: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
     """A file that is gone at its end is one line in the log a second; when it is back, the film goes on."""
-    monkeypatch.setattr(sources, "RETRY_INTERVAL", 0.1)
+    monkeypatch.setattr(decoding, "RETRY_INTERVAL", 0.1)
     hidden = clip.with_name("hidden.mp4")
     async with SourceFilm(str(clip)) as film:
         move(clip, hidden)

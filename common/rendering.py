@@ -17,13 +17,16 @@ from av import VideoFrame
 from av.sidedata.sidedata import SideData
 
 from ball_track import Image
-from film.drawn import SourceError
 
 logger = logging.getLogger(__name__)
 
 MIN_SIDE, MAX_SIDE = 64, 4096  # px, as of a drawn scene
 
 Steps = tuple[tuple[str, str], ...]  # filters of FFmpeg's, each with its arguments
+
+
+class SourceError(Exception):
+    """The source gives no picture."""
 
 
 class _Kind(NamedTuple):

@@ -13,14 +13,17 @@ What a source may do, and what comes of it:
 """
 
 import asyncio
+import contextlib
+import logging
 import math
 import re
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from fractions import Fraction
 from itertools import chain, count, pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import av
@@ -29,9 +32,12 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from ball_track import Image
-from film.drawn import SourceError
-from film.rendering import Renderer
+from common.rendering import Renderer, SourceError
 
+logger = logging.getLogger(__name__)
+
+RETRY_INTERVAL, MAX_RETRY_INTERVAL = 1.0, 30.0  # s between two attempts to open again what has gone
+CLOSING = 0.5  # s that a reader may take to end
 READ_TIMEOUT = 10.0  # s in which an opening, and each read, has to give something
 AHEAD = 1  # picture
 LOOKED_AT = 24  # packets, for the rate
@@ -73,12 +79,13 @@ class Reader(threading.Thread):
         source: what to read.
         renderer: makes images of its frames.
         fps: frames / s, if the source does not tell.
+        live: take it for live, whatever it is: nothing is read ahead, and its rate is of no interest.
     """
 
-    def __init__(self, source: Source, renderer: Renderer, fps: float) -> None:
+    def __init__(self, source: Source, renderer: Renderer, fps: float, live: bool = False) -> None:
         super().__init__(name="source", daemon=True)
         self.fps = fps  # the source's own, once the first picture has come
-        self.live = False  # likewise: whether its pictures come when they are due
+        self.live = live  # likewise: whether its pictures come when they are due
         self.damaged = False
         self._source = source
         self._renderer = renderer
@@ -132,9 +139,11 @@ class Reader(threading.Thread):
             if stream.codec_context is None:
                 raise SourceError("nothing here decodes its video")
             packets = self._packets(container, stream)
-            self.live = is_live(name, container.format.name)
-            head = [] if self.live else list(_first(packets))
-            self.fps = rate_of(head, stream, self.fps)
+            head: list[Packet[VideoStream]] = []
+            if not self.live:
+                self.live = is_live(name, container.format.name)
+                head = [] if self.live else list(_first(packets))
+                self.fps = rate_of(head, stream, self.fps)
             stamps = Stamps()
             for n, frame in zip(count(), self._frames(stream, chain(head, packets))):
                 if not self._room.acquire(blocking=not self.live):
@@ -246,6 +255,59 @@ def rate_of(packets: "list[Packet[VideoStream]]", stream: VideoStream, otherwise
         measured = 1 / (statistics.mean(usual) * float(stream.time_base))
         rate = said if abs(said / measured - 1) < ROUNDED else measured
     return min(max(rate, MIN_FPS), MAX_FPS)
+
+
+async def keep_reading(name: str, read_once: Callable[[], Awaitable[tuple[bool, str | None]]]) -> None:
+    """Read a source again and again, after pauses that grow while it gives nothing; say why in the log.
+
+    Args:
+        name: of the source, for the log.
+        read_once: reads it to its end; returns whether it gave a picture, and what is wrong with it, if anything is.
+
+    Raises:
+        SourceError: it gave no picture at all.
+    """
+    pause, any_came = 0.0, False
+    while True:
+        came, fault = await read_once()
+        any_came = any_came or came
+        if not any_came:
+            raise SourceError(fault or "no picture in it")
+        if came:
+            pause = 0.0 if fault is None else RETRY_INTERVAL
+        else:
+            pause = min(max(2 * pause, RETRY_INTERVAL), MAX_RETRY_INTERVAL)
+            fault = fault or "no picture in it"
+        if fault is not None:
+            logger.warning("source %s: %s; opening it again", name, fault)
+        await asyncio.sleep(pause)
+
+
+async def reader_ended(reader: Reader) -> bool:
+    """Wait a little for a reader to end; return whether it has."""
+    until = time.monotonic() + CLOSING
+    while reader.is_alive() and time.monotonic() < until:  # noqa: ASYNC110  # a thread's end is no event
+        await asyncio.sleep(0.01)
+    return not reader.is_alive()
+
+
+def camera_of(source: str) -> str | None:
+    """Return the device of a camera given by number or device; None of a file.
+
+    >>> camera_of("0"), camera_of("/dev/video2"), camera_of("clip.mp4")
+    ('/dev/video0', '/dev/video2', None)
+    """
+    if re.fullmatch(r"\d{1,3}", source, re.ASCII):
+        return f"/dev/video{source}"
+    return source if source.startswith(("/dev/video", "/dev/v4l/")) else None
+
+
+def locate(source: str) -> str:
+    """Return what FFmpeg opens as a source: of a file the whole path, or what is before a colon is a protocol to it."""
+    with contextlib.suppress(OSError, ValueError):  # it can be no file's name
+        if Path(source).exists():
+            return str(Path(source).absolute())
+    return source
 
 
 def reason_of(error: Exception) -> str:
