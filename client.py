@@ -39,6 +39,7 @@ from finding.margins import Margins
 from finding.own import Faults
 from finding.process_a import process_a
 from programs.client_options import parse_args
+from programs.living_line import LivingLine
 from protocol.messages import (
     Found,
     Message,
@@ -95,6 +96,7 @@ class Client:
         self._scored_before = 0  # frames, in the sessions before this one
         self._counts = dict.fromkeys(("received", "sent", "scored", "skipped", "faults", "restarts"), 0)
         self._connected = False
+        self._line = LivingLine(self._counts, lambda: self._connected)
         self._reporting = Reporting()
         self._hint = Hint(print) if args.color is None and args.find is None else None
         self._margins = Margins()
@@ -176,8 +178,9 @@ class Client:
         return ClientMetrics(lambda: {**self._counts, "view_restarts": self._views.restarts}).registry
 
     async def _keep_telling(self) -> None:
-        """Print the counts now and then, for the log of a client that nobody sees."""
-        while not sys.stdout.isatty():
+        """Tell how it goes: in a terminal in a line that lives, else now and then in one of the log."""
+        await self._line.run()
+        while True:
             await asyncio.sleep(COUNTS_INTERVAL)
             if self._connected:
                 print(self._so_far(), flush=True)
@@ -312,6 +315,7 @@ class Client:
             return
         if isinstance(score, Score):
             self._counts["scored"] = max(self._counts["scored"], self._scored_before + score.scored)
+            self._line.on_latency(score.latency_ms)
             self._reporting.on_score(score, asyncio.get_running_loop().time())
             self._views.on_score(score)
 
