@@ -31,6 +31,7 @@ from common.memory import keep_freed_memory
 from common.sessions import End, PeerError
 from common.stdio import unhurried
 from common.stopping import call_when_stopped
+from common.urls import WHEP_TOKEN, token
 from common.waiting import start, unless
 from finding import color as color_find
 from finding.finder import Finder, FinderError
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from aiortc.contrib.signaling import TcpSocketSignaling
     from prometheus_client import CollectorRegistry
 
+    from transport.line import FrameWay
     from transport.link import Link
 
 logger = logging.getLogger(__name__)
@@ -250,7 +252,17 @@ class Client:
             self._on_skipped,
             ice=ice_config(args),
             jitter_buffer=args.jitter_buffer,
+            frames=self._create_frames(),
         )
+
+    def _create_frames(self) -> "FrameWay | None":
+        """Return where frames come from, if not from the server that gets the reports."""
+        from transport.media_server import WhepFrames
+
+        args = self._args
+        if args.whep is None:
+            return None
+        return WhepFrames(args.whep, token(WHEP_TOKEN), ice_config(args), self._on_frame, args.jitter_buffer)
 
     def _on_frame(self, pts: int, seen: tuple[Image, ...]) -> None:
         """Hand a frame to process_a, and then to the views."""

@@ -47,6 +47,7 @@ from film.rungs import Rungs, Subscription
 from film.sources import SourceFilm
 from film.stepping import rungs
 from film.video_encoder import SharedEncoder
+from programs.publisher import Publisher
 from programs.results import Results
 from programs.server_options import BALL, LOG, parse_args
 from programs.session import Session
@@ -187,6 +188,7 @@ class Server:
         self.results = Results(args, film, self.codec, self._on_client_left)
         self._video: dict[str, Rungs] = {}  # by codec, made when somebody takes it
         self.encoders = self._create_encoders()
+        self._publisher = Publisher(args, self._create_published, self.results.say) if args.whip is not None else None
         self.stop = asyncio.Event()
         self.failure: str | None = None  # why the film is gone for everybody
         self._listening = False
@@ -207,18 +209,32 @@ class Server:
             self._listening = True
             page = f", for browsers at http://{format_address(self.args.http)}/" if self.args.http else ""
             printing = self.results.begin(f"filming at {host}:{port}{page}; stop with Ctrl-C")
+            publishing = start(self._publish(), lambda error: self.fail(str(error)))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.args.duration):
                     await self.stop.wait()
             self.stop.set()
             self._listening = False
-        for task in (printing, watching):
+        for task in (printing, watching, publishing):
             task.cancel()
-        await asyncio.wait([printing, watching])
+        await asyncio.wait([printing, watching, publishing])
         for encoders in (self.encoders, *self._video.values()):
             if encoders is not None:
                 await encoders.close()
-        return self.results.close(self.failure)
+        published = self._publisher.summary() if self._publisher is not None else None
+        return self.results.close(self.failure, published)
+
+    async def _publish(self) -> None:
+        """Keep the film at a media server, if that is wanted."""
+        if self._publisher is not None:
+            await self._publisher.run()
+
+    def _create_published(self, on_failure: Callable[[Exception], None]) -> BallVideoTrack:
+        """Return the film for a media server: it answers for nothing, so it is never held back."""
+        ledger, encoders = Ledger(self.film.where), self.video(self.args.codec)
+        track = BallVideoTrack(self.film, ledger, encoders, asyncio.Event(), on_failure)
+        track.accounted = False
+        return track
 
     def _serve_http(self, admit: Callable[[AcceptedSignaling], bool]) -> contextlib.AbstractAsyncContextManager[None]:
         """Return what serves the page that is a client, its signaling, and what a watcher asks for."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from ball_track import COLORS
-from common import files, ice
+from common import files, ice, urls
 from protocol.images import PNG
 
 UNSET = object()  # where None is a value
@@ -294,6 +294,15 @@ def stun(text: str) -> str:
     if not text.startswith("stun:") and "@" not in text:  # what may be a password is never shown
         raise argparse.ArgumentTypeError(f"{text!r}: must be stun:HOST:PORT; --ice-server takes TURN servers as well")
     return ice_server(text)
+
+
+def check_token(parser: Parser, args: argparse.Namespace, name: str, variable: str) -> None:
+    """Refuse a token that cannot be one, for the option that needs it."""
+    try:
+        if getattr(args, name) is not None:
+            urls.token(variable)
+    except ValueError as error:
+        parser.error(f"argument --{name}: {error}")
 
 
 def check_ice(parser: Parser, args: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from common import options
+from common.urls import WHEP_TOKEN, http_url
 from finding import color
 from finding.own import finder_name
 from views.views import kinds
@@ -85,16 +86,24 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="a finder of your own: a function of a BGR image that returns x, y or None (ours)",
     )
     add("--record", type=options.recording_file, metavar="FILE.mp4", help="record what the view shows")
+    add(
+        "--whep",
+        type=http_url,
+        metavar="URL",
+        help=f"see the film at a media server by WHEP, a bearer token for it in {WHEP_TOKEN}, and report here (no)",
+    )
     args = parser.parse_args(argv)
     options.settle(
         parser,
         args,
         conditional("jitter_buffer", args.transport == "media", "--transport media", "marker"),
+        conditional("whep", args.transport == "media", "--transport media"),
         *(
             conditional(name, args.transport != "tcp", "--transport media or datachannel", parser.get_default(name))
             for name in options.ICE
         ),
     )
+    options.check_token(parser, args, "whep", WHEP_TOKEN)
     options.check_ice(parser, args)
     if args.find is not None and args.color is not None:
         parser.error("argument --find: goes without --color")

@@ -61,6 +61,10 @@ class Results:
         self._records.open(self._terminal.say)
         return start(self._terminal.run(), self._on_printing_failed)
 
+    def say(self, line: str) -> None:
+        """Tell a line."""
+        self._terminal.say(line)
+
     def _on_printing_failed(self, error: Exception) -> None:
         self._printing_failed = True
         logger.error("nothing more is printed until the end: %r", error, exc_info=error)
@@ -113,11 +117,12 @@ class Results:
         """Return what the summaries say of the film, and of how it travels."""
         return {"size": f"{self._film.width}x{self._film.height}", "transport": transport, "codec": codec}
 
-    def close(self, failure: str | None) -> int:
+    def close(self, failure: str | None, published: dict[str, Any] | None = None) -> int:
         """Print and write what is left to be told; return the exit status.
 
         Args:
             failure: why the film is gone for everybody, if it is.
+            published: what is told of the media server, if there is one.
         """
         summary = {
             **self._ended.summary(),
@@ -125,6 +130,7 @@ class Results:
             **self._settings.summary(),
             "failure": failure,
             "viewers": self.viewers,
+            "published": published,
             "clients": list(self.clients),
             "clients_left_out": self.left - len(self.clients),
         }

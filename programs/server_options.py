@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from ball_track import Scene
 from common import options
 from common.decoding import camera_of
+from common.urls import WHIP_TOKEN, http_url
 from film.truth import truth_file
 from film.video_encoder import CODECS, DEFAULT_BITRATE
 from protocol.images import DEFAULT_QUALITY
@@ -86,6 +87,12 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
         metavar="[HOST:]PORT",
         help="be a page there that is a client, and be watched: /, /whep, /healthz, /readyz, /metrics (nowhere)",
     )
+    add(
+        "--whip",
+        type=http_url,
+        metavar="URL",
+        help=f"publish the film at a media server by WHIP, a bearer token for it in {WHIP_TOKEN} (nowhere)",
+    )
     args = parser.parse_args(argv)
     settle_options(parser, args)
     try:
@@ -163,9 +170,11 @@ def settle_options(parser: options.Parser, args: argparse.Namespace) -> None:
         conditional("fps", asked, "the drawn ball or a camera as --source", scene.fps),
         *(conditional(each, drawn, "the drawn ball", getattr(scene, each)) for each in ("radius", "speed", "color")),
         conditional("seed", drawn, "the drawn ball", scene.seed),
+        conditional("whip", media, "--transport media"),
         conditional("truth", not asked, "a video file as --source"),
     )
     options.check_ice(parser, args)
+    options.check_token(parser, args, "whip", WHIP_TOKEN)
     for name in ("summary", "csv"):
         if args.out is not None and getattr(args, name) is not None:
             parser.error(f"argument --{name}: has an effect without --out only, which writes that as well")

@@ -13,6 +13,7 @@ from typing import Any
 
 PACKAGES = ("aiortc", "aioice", "av", "numpy", "opencv-python", "opencv-python-headless")
 CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")  # in a URL
+SECRETS = re.compile(r"(?<=[?&])([^=&\s]*(?:token|key|jwt|auth|secret|pass|sig)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
 
 
 class Settings:
@@ -44,16 +45,18 @@ class Settings:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON has it; of a URL without the name and password in it.
+    """Return a value as JSON has it; of a URL without the name, password and tokens in it.
 
     >>> plain((640, 480)), plain("rtsp://me:secret@camera/1")
     ([640, 480], 'rtsp://camera/1')
+    >>> plain("https://media/whip?room=7&access_token=secret")
+    'https://media/whip?room=7&access_token=...'
     """
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, list | tuple):
         return [plain(each) for each in value]
-    return CREDENTIALS.sub("", str(value))
+    return SECRETS.sub(r"\1...", CREDENTIALS.sub("", str(value)))
 
 
 def versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from tools import lab
 from tools.browser import CHROMEDRIVER, CHROMIUM
+from tools.procfs import ROOT
 from views.screens import gui
 
 # the same examples in every run: what fails once fails always, and a busy machine fails nothing
@@ -41,12 +42,19 @@ def lacking_root() -> str | None:
     return "needs root" if os.geteuid() != 0 else None
 
 
+def lacking_werift() -> str | None:
+    """Return what the clients and the media server in Node lack, or None."""
+    there = (ROOT / "examples/node/node_modules/werift").exists()
+    return lacking_programs("node") or (None if there else "werift is not installed here: npm ci in examples/node")
+
+
 # what a marker's tests need: each returns why it is not here, or None
 NEEDS: dict[str, Callable[[], str | None]] = {
     "root": cache(lacking_root),
     "screen": cache(lambda: lacking_programs("Xvfb", "xdotool") or lacking_windows()),
     "browser": cache(lambda: None if CHROMIUM and CHROMEDRIVER else "no chromium, or no chromedriver"),
     "hosts": cache(lab.missing),
+    "werift": cache(lacking_werift),
     "fresh": cache(lambda: lacking_root() or lacking_programs("debootstrap")),
 }
 

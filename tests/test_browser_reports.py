@@ -98,6 +98,8 @@ def test_page_learns_of_loss_from_what_the_browser_counts(browser: Chrome, count
     """Two packets of the film that stay away begin it; those that a detour made late do not."""
     stats = [["onStats", {"a": {"type": "inbound-rtp", "kind": "video", "packetsLost": n}}, k] for k, n in
              enumerate(counts)]  # fmt: skip
-    others: list[list[Any]] = [["onStats", {"b": {"type": "transport"}, "c": {"type": "inbound-rtp", "kind": "audio"}}, 0]]
+    others: list[list[Any]] = [
+        ["onStats", {"b": {"type": "transport"}, "c": {"type": "inbound-rtp", "kind": "audio"}}, 0]
+    ]
     returned = call(browser, [*others, *stats, ["lossy", len(counts)]])
     assert returned[-1] == ("true" if lossy else "false")

@@ -26,14 +26,17 @@ class Program:
     Args:
         command: what follows the interpreter: a file of ours, or -m and a module, and its arguments.
         prefix: what to run it with, such as another network's namespace.
+        interpreter: what runs it: ours, or that of another language.
     """
 
-    def __init__(self, *command: object, prefix: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, *command: object, prefix: tuple[str, ...] = (), interpreter: tuple[str, ...] = (sys.executable, "-u")
+    ) -> None:
         self.lines: list[str] = []
         self._grown = threading.Condition()
         self._ended = False
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-u", *map(str, command)],
+            [*prefix, *interpreter, *map(str, command)],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -317,9 +317,8 @@ def last_media(pc: RTCPeerConnection) -> float:
 
 def _noted(pc: RTCPeerConnection, name: str) -> float:
     """Return a time that `_mended_datagrams` has noted; 0 if it has not."""
-    if pc.sctp is None:
-        return 0.0
-    connection = getattr(pc.sctp.transport.transport, "_connection", None)
+    by = pc.sctp or next((each.sender for each in pc.getTransceivers()), None)  # all share one transport
+    connection = getattr(by.transport.transport, "_connection", None) if by is not None else None
     return float(getattr(connection, name, 0.0))
 
 

@@ -136,15 +136,13 @@ class _Gated(MediaStreamTrack):
             raise MediaStreamError from error
 
 
-class MediaAnswer(PeerAnswer):
-    """The client's end.
+class MediaReceiver(PeerLink):
+    """What receives video, and hands on each frame as it comes.
 
     Args:
         on_frame: called with each frame's pts (ticks) and planes; see `planes_of`.
         jitter_buffer: "marker" releases a frame on its last packet, "stock" is aiortc's own.
     """
-
-    transport = "media"
 
     def __init__(
         self,
@@ -181,9 +179,6 @@ class MediaAnswer(PeerAnswer):
             self._watching = True
             self._start(self._watch(track))
 
-    def _on_channel(self, channel: RTCDataChannel) -> None:
-        """Do nothing: frames come by the track."""
-
     async def _watch(self, track: MediaStreamTrack) -> None:
         """Hand on every frame as it comes: a track that is read late grows without limit."""
         while True:
@@ -198,6 +193,15 @@ class MediaAnswer(PeerAnswer):
 
     def _last_frame(self) -> float:
         return internals.last_media(self._pc)
+
+
+class MediaAnswer(MediaReceiver, PeerAnswer):
+    """The client's end of a MediaOffer."""
+
+    transport = "media"
+
+    def _on_channel(self, channel: RTCDataChannel) -> None:
+        """Do nothing: frames come by the track."""
 
 
 def planes_of(frame: VideoFrame) -> tuple[Image, ...]:

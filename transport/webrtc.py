@@ -46,6 +46,7 @@ class PeerLink(Link):
         internals.mend()
         self._ice = ice or IceConfig()
         self._pc = RTCPeerConnection(configuration(self._ice))
+        self._filmed = asyncio.Event()  # a frame has come of the peer
         self._ready = asyncio.Event()  # the client's channel is open: both sides are set up
         self._over = asyncio.Event()  # the connection is closed, or lost
         self._pc.on("connectionstatechange", self._on_state)
@@ -73,6 +74,17 @@ class PeerLink(Link):
     def _on_state(self) -> None:
         if self._pc.connectionState in ("failed", "closed"):
             self._over.set()
+
+    def _watch_connection(self) -> asyncio.Event:
+        """Return what is set once there is a connection."""
+        connected = asyncio.Event()
+
+        @self._pc.on("connectionstatechange")
+        def on_connectionstatechange() -> None:
+            if self._pc.connectionState == "connected":
+                connected.set()
+
+        return connected
 
     def _watch_channel(self, channel: RTCDataChannel) -> None:
         """Take the end of a channel that the session needs for the end of the connection."""
@@ -167,10 +179,6 @@ class PeerAnswer(PeerLink):
     """The client's end of a `PeerOffer`."""
 
     transport: str  # a key of TRANSPORTS
-
-    def __init__(self, signaling: TcpSocketSignaling, on_message: OnMessage, ice: IceConfig | None) -> None:
-        super().__init__(signaling, on_message, ice)
-        self._filmed = asyncio.Event()  # a frame has come
 
     @abstractmethod
     def _expect_frames(self) -> None:

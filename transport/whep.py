@@ -181,17 +181,6 @@ class WhepAnswer(MediaSender):
         await super().close()
         await self.signaling.close()
 
-    def _watch_connection(self) -> asyncio.Event:
-        """Return what is set once there is a connection."""
-        connected = asyncio.Event()
-
-        @self._pc.on("connectionstatechange")
-        def on_connectionstatechange() -> None:
-            if self._pc.connectionState == "connected":
-                connected.set()
-
-        return connected
-
     async def _until_end(self) -> End:
         silent = asyncio.Event()
         listening = asyncio.create_task(self._listen(silent))

@@ -1,0 +1,97 @@
+"""The film at a media server: published once by WHIP, and again whenever the session is lost."""
+
+import argparse
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from yarl import URL
+
+from common.ice import ice_config
+from common.sessions import PeerError, SessionError
+from common.urls import WHIP_TOKEN, token
+from transport.http_signaling import HttpSignaling, UnavailableError, joined, shown
+from transport.media_server import WhipOffer, pauses
+
+if TYPE_CHECKING:  # server.py runs as __main__, and is not to be imported a second time
+    from server import BallVideoTrack
+
+logger = logging.getLogger(__name__)
+
+
+class Publisher:
+    """Keeps the film published for as long as it runs.
+
+    Args:
+        args: the server's command line.
+        create_track: returns the film, encoded once with that of all others, and not held back for anybody.
+        say: tells a line to who watches the terminal.
+    """
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        create_track: "Callable[[Callable[[Exception], None]], BallVideoTrack]",
+        say: Callable[[str], None],
+    ) -> None:
+        self._args, self._create_track, self._say = args, create_track, say
+        self._where = shown(URL(args.whip))
+        self._sessions = 0
+        self._end = ""  # of the last one
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the summary tells of it: where, how often a session came about, and how the last one ended."""
+        return {"url": self._where, "sessions": self._sessions, "end": self._end}
+
+    async def run(self) -> None:
+        """Publish until cancelled.
+
+        Raises:
+            PeerError: the media server will never have it.
+        """
+        growing = pauses()
+        while True:
+            before, wait = self._sessions, 0.0
+            try:
+                self._end = await self._publish()
+            except PeerError as error:
+                if not self._sessions:
+                    raise
+                self._end = str(error)  # it had been taken before
+            except SessionError as error:
+                self._end = str(error)
+                wait = error.retry_after if isinstance(error, UnavailableError) else 0.0
+            if self._sessions > before:
+                growing = pauses()
+            pause = max(next(growing), wait)
+            logger.warning("not published at %s: %s; once more in %g s", self._where, self._end, pause)
+            await asyncio.sleep(pause)
+
+    async def _publish(self) -> str:
+        """Publish once; return why it ended.
+
+        Raises:
+            PeerError: the media server will not have it.
+            SessionError: it may later, or something of ours failed.
+        """
+        args = self._args
+        signaling = HttpSignaling(args.whip, "--whip", token(WHIP_TOKEN), WHIP_TOKEN)
+        failures: list[Exception] = []
+        track = self._create_track(failures.append)
+        link: WhipOffer | None = None
+        try:
+            await signaling.connect()
+            ice = joined(ice_config(args), signaling.ice_servers)
+            link = WhipOffer(signaling, ice, track, args.codec, track.on_picture_lost)
+            if not await link.open():
+                return "the media server has gone"
+            self._sessions += 1
+            self._say(f"published at {self._where}")
+            end = await link.until_end()
+            return str(failures[0]) if failures else end
+        finally:
+            track.stop()
+            await signaling.close()
+            if link is not None:
+                await link.close()

@@ -1,0 +1,208 @@
+"""Our end of what a media server carries: WHIP publishes the film there, WHEP watches it.
+
+Both offer over HTTP (http_signaling.py), and the server answers. No connection lives as long as the session: that the
+server is gone is known by its silence, as it reports on what it gets and answers connectivity checks every few seconds.
+"""
+
+import asyncio
+import contextlib
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+from aiortc import MediaStreamTrack, RTCSessionDescription
+
+from common.ice import IceConfig
+from common.sessions import End, PeerError, SessionError
+from common.urls import WHEP_TOKEN
+from common.waiting import unless
+from transport import aiortc_internals as internals
+from transport.descriptions import refused_video
+from transport.http_signaling import HttpSignaling, joined
+from transport.link import HANDSHAKE_TIMEOUT, LOOK_INTERVAL, UNMET, OnFrame
+from transport.media import MIME_TYPES, MediaReceiver, MediaSender
+from transport.signaling import receive_description
+from transport.webrtc import PeerLink, accept_description
+
+SILENCE = 12.0  # s; aioice checks the way every 5 s
+PAUSE_FIRST, PAUSE_MAX = 0.5, 30.0  # s between two attempts; doubled each time
+
+
+class HttpOffer(PeerLink):
+    """Our end of a connection that we offer over HTTP."""
+
+    signaling: HttpSignaling
+
+    @abstractmethod
+    def _add_media(self) -> None:
+        """Put what the frames travel by into the connection, before it is offered."""
+
+    def _check(self, answer: RTCSessionDescription) -> None:
+        """Refuse an answer without what was offered.
+
+        Raises:
+            PeerError: it is one; the text says what to do.
+        """
+
+    async def _shake_hands(self) -> bool:
+        self._add_media()
+        connected = self._watch_connection()
+        with self._gathering():
+            await self._pc.setLocalDescription(await self._pc.createOffer())
+        await self.signaling.send(self._pc.localDescription)
+        answer = await receive_description(self.signaling, "answer")
+        if answer is None:
+            return False
+        self._check(answer)
+        await accept_description(self._pc, answer)
+        self._stage = UNMET
+        if await unless(connected, self.until_end()) is not None:
+            return False
+        self._ready.set()
+        self._start(self._watch_silence())
+        return True
+
+    def _gathering(self, offer: RTCSessionDescription | None = None) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Gather candidates where the server was met first; its media may be elsewhere, as in a container."""
+        host = self.signaling.own_host
+        return contextlib.nullcontext() if host is None else internals.gathering_at(host, only=False)
+
+    async def _watch_silence(self) -> None:
+        """Cut the session off when nothing was heard of the server for SILENCE; our own sleep does not count."""
+        looks, last = 0, -1.0
+        while looks * LOOK_INTERVAL < SILENCE:
+            await asyncio.sleep(LOOK_INTERVAL)
+            heard = self._last_heard()
+            looks = looks + 1 if heard and heard == last else 0
+            last = heard
+        self._why = End.VANISHED
+        self._cut_off.set()
+
+    async def close(self) -> None:
+        """End the session at once, at the server too. Does nothing the second time."""
+        await self.signaling.close()
+        await super().close()
+
+
+def pauses() -> Iterator[float]:
+    """Return the pauses (s) between attempts, without end: doubled each time, up to PAUSE_MAX."""
+    pause = PAUSE_FIRST
+    while True:
+        yield pause
+        pause = min(2 * pause, PAUSE_MAX)
+
+
+# --- WHIP ------------------------------------------------------------------------------------------
+
+
+class WhipOffer(HttpOffer, MediaSender):
+    """The one who publishes.
+
+    Args:
+        track: where the frames come from; it is asked for the first one when there is a connection.
+        codec: a key of MIME_TYPES.
+        on_picture_lost: called when the media server, or somebody behind it, cannot decode what it gets.
+    """
+
+    def __init__(
+        self,
+        signaling: HttpSignaling,
+        ice: IceConfig,
+        track: MediaStreamTrack,
+        codec: str,
+        on_picture_lost: Callable[[], None],
+    ) -> None:
+        super().__init__(signaling, lambda _: None, ice)
+        self._track, self._codec, self._on_picture_lost = track, codec, on_picture_lost
+
+    def _add_media(self) -> None:
+        self._add_video(self._track, self._codec, self._on_picture_lost)
+
+    def _check(self, answer: RTCSessionDescription) -> None:
+        reason = refused_video(answer.sdp, MIME_TYPES[self._codec].removeprefix("video/"))
+        if reason is not None:
+            raise PeerError(reason)
+
+
+# --- WHEP ------------------------------------------------------------------------------------------
+
+
+class WhepOffer(HttpOffer, MediaReceiver):
+    """One who watches."""
+
+    def _add_media(self) -> None:
+        self._expect_frames()
+        self._pc.addTransceiver("video", direction="recvonly")
+
+    async def _shake_hands(self) -> bool:
+        met = await super()._shake_hands()
+        if met:
+            self._start(self._watch_frames())
+        return met
+
+
+class WhepFrames:
+    """A way of frames: what somebody has published at a media server.
+
+    Args:
+        url: of the WHEP endpoint.
+        token: the bearer token that it wants, if any.
+        ice: our own servers.
+        on_frame: called with each frame's pts (ticks) and planes.
+        jitter_buffer: see MediaReceiver.
+    """
+
+    def __init__(self, url: str, token: str | None, ice: IceConfig, on_frame: OnFrame, jitter_buffer: str) -> None:
+        self._url, self._token, self._ice = url, token, ice
+        self._on_frame, self._jitter_buffer = on_frame, jitter_buffer
+        self._link: WhepOffer | None = None
+
+    @property
+    def flowing(self) -> bool:
+        """Return whether frames come."""
+        return self._link is not None and self._link.flowing
+
+    async def open(self) -> bool:
+        """Watch, and wait a while for what is to be published.
+
+        Raises:
+            PeerError: the media server will never let us.
+            SessionError: it may later.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + HANDSHAKE_TIMEOUT
+        for pause in pauses():
+            try:
+                return await self._open_once()
+            except SessionError:
+                if loop.time() + pause > deadline:
+                    raise
+            await asyncio.sleep(pause)
+        raise AssertionError
+
+    async def _open_once(self) -> bool:
+        signaling = HttpSignaling(self._url, "--whep", self._token, WHEP_TOKEN)
+        try:
+            await signaling.connect()
+            ice = joined(self._ice, signaling.ice_servers)
+            self._link = WhepOffer(signaling, lambda _: None, ice, self._on_frame, self._jitter_buffer)
+            met = await self._link.open()
+        except BaseException:
+            await signaling.close()
+            await self.close()
+            raise
+        return met
+
+    async def until_end(self) -> End:
+        """Wait until no more frames come, and return why."""
+        assert self._link is not None
+        return await self._link.until_end()
+
+    async def close(self) -> None:
+        """End it, at once. Does nothing the second time."""
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
+
+    def on_round_trip(self, seconds: float) -> None:
+        """Do nothing: that is the time to the server that gets the reports, and not to the one that sends frames."""
