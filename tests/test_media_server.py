@@ -144,7 +144,7 @@ async def test_token_is_needed_and_never_told(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ):
-    """The right token works, a wrong one ends the program, which names the variable; the token itself is told nowhere."""
+    """The right token works, a wrong one ends the program, which names the variable; the token is told nowhere."""
     caplog.set_level("DEBUG")
     path = tmp_path / "summary.json"
     with run_relay(TOKEN=SECRET) as (_, url):

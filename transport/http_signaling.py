@@ -15,6 +15,7 @@ Source: RFC 9725 (WHIP), draft-ietf-wish-whep-03.
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Any
@@ -70,7 +71,7 @@ class HttpSignaling(TcpSocketSignaling):
         super().__init__("", 0)  # no connection: there is one for each request
         self.url = URL(url)
         self.ice_servers: tuple[IceServer, ...] = ()  # that the server has named
-        self.own_host: str | None = None  # the address of this machine that it was met at
+        self.own_host: str | None = None  # the address of this machine by which there is a way to it
         self._name = f"{option} {shown(self.url)}"
         self._token, self._variable = token, variable
         self._http: aiohttp.ClientSession | None = None
@@ -86,6 +87,7 @@ class HttpSignaling(TcpSocketSignaling):
         """
         async with self._request("OPTIONS", self.url) as response:
             self._note_ice_servers(response)
+        self.own_host = await own_address(self.url)
 
     async def send(self, descr: object) -> None:
         """Offer.
@@ -147,9 +149,6 @@ class HttpSignaling(TcpSocketSignaling):
             headers["Authorization"] = f"Bearer {self._token}"
         try:
             async with self._http.request(method, url, headers=headers, allow_redirects=False, **content) as response:
-                transport = response.connection.transport if response.connection is not None else None
-                if transport is not None:
-                    self.own_host = str(transport.get_extra_info("sockname", (None,))[0])
                 yield response
         except aiohttp.ClientConnectorCertificateError as error:
             raise PeerError(f"{self._name}: its certificate is not trusted: {error.certificate_error}") from None
@@ -219,6 +218,17 @@ def reason_of(error: aiohttp.ClientError) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         return error.os_error.strerror or str(error.os_error)
     return "hung up" if isinstance(error, aiohttp.ServerDisconnectedError) else type(error).__name__
+
+
+async def own_address(url: URL) -> str | None:
+    """Return the address of this machine by which there is a way to another; None if there is none."""
+    with contextlib.suppress(OSError):
+        loop = asyncio.get_running_loop()
+        family, kind, _, _, address = (await loop.getaddrinfo(url.host, url.port, type=socket.SOCK_DGRAM))[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(address)  # of UDP: nothing is sent
+            return str(probe.getsockname()[0])
+    return None
 
 
 def retry_after(response: aiohttp.ClientResponse) -> float:

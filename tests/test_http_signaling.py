@@ -1,0 +1,196 @@
+"""The HTTP client that WHIP and WHEP share, against servers that answer what they should, and what they should not."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from aiohttp import web
+from aiortc import RTCSessionDescription
+from yarl import URL
+
+from common.ice import IceConfig, IceServer
+from common.sessions import PeerError, SessionError
+from tools.procfs import free_port
+from transport import http_signaling
+from transport.http_signaling import HttpSignaling, UnavailableError, joined
+
+OFFER = RTCSessionDescription("v=0\r\n", "offer")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@contextlib.asynccontextmanager
+async def endpoint(handler: Handler) -> AsyncIterator[str]:
+    """Serve whatever is asked with one handler; give the start of its addresses."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def signaling(url: str, token: str | None = "secret") -> AsyncIterator[HttpSignaling]:
+    """Give what offers at an address."""
+    ours = HttpSignaling(url, "--whip", token, "BALL_WHIP_TOKEN")
+    try:
+        yield ours
+    finally:
+        await ours.close()
+
+
+async def test_session_is_begun_and_ended_as_the_rfc_has_it():
+    """The offer is posted as SDP with the token; the answer comes back, and DELETE goes where Location says."""
+    asked: list[tuple[str, str, str | None, str | None, str]] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        headers = request.headers
+        body = await request.text()
+        asked.append((request.method, request.path, headers.get("Authorization"), headers.get("Content-Type"), body))
+        if request.method != "POST":
+            return web.Response()
+        return web.Response(status=201, text="v=1", headers={"Location": "../session/7"})
+
+    async with endpoint(handler) as url, signaling(f"{url}/film/whip") as ours:
+        await ours.connect()
+        assert ours.own_host == "127.0.0.1"
+        await ours.send(OFFER)
+        answer = await ours.receive()
+        assert (answer.type, answer.sdp) == ("answer", "v=1")
+        goodbye = asyncio.create_task(ours.receive())
+        await ours.close()
+        await ours.close()
+        assert not goodbye.done()  # HTTP has none
+        goodbye.cancel()
+    bearer = "Bearer secret"
+    assert asked[0][:3] == ("OPTIONS", "/film/whip", bearer)
+    assert asked[1] == ("POST", "/film/whip", bearer, "application/sdp", OFFER.sdp)
+    assert asked[2][:3] == ("DELETE", "/session/7", bearer)
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize("status", [307, 308])
+async def test_redirect_keeps_the_offer_and_a_strange_host_gets_no_token(status: int):
+    """A load balancer may send us on (RFC 9725, 4.5): the offer goes along, the token stays where it belongs."""
+    tokens: list[tuple[str, str | None]] = []
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        tokens.append((request.path, request.headers.get("Authorization")))
+        assert await request.text() == OFFER.sdp or request.method == "DELETE"
+        return web.Response(status=201, text="v=1", headers={"Location": "/session"})
+
+    async with endpoint(elsewhere) as other:
+
+        async def handler(request: web.Request) -> web.Response:
+            tokens.append((request.path, request.headers.get("Authorization")))
+            where = {"/whip": "/near", "/near": f"{other}/far"}[request.path]
+            return web.Response(status=status, headers={"Location": where})
+
+        async with endpoint(handler) as url, signaling(f"{url}/whip") as ours:
+            await ours.send(OFFER)
+            assert (await ours.receive()).sdp == "v=1"
+    bearer = "Bearer secret"
+    assert tokens == [("/whip", bearer), ("/near", bearer), ("/far", None), ("/session", None)]
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "said"),
+    [
+        (400, PeerError, "the offer is refused"),
+        (401, PeerError, "is the token in BALL_WHIP_TOKEN right"),
+        (403, PeerError, "is the token in BALL_WHIP_TOKEN right"),
+        (404, UnavailableError, "nothing is published there"),
+        (406, PeerError, "the offer is refused"),
+        (409, UnavailableError, "somebody is there already"),
+        (415, PeerError, "the offer is refused"),
+        (422, PeerError, "the offer is refused"),
+        (500, UnavailableError, "500"),
+        (503, UnavailableError, "503"),
+        (302, PeerError, "loses the offer"),
+        (204, PeerError, "204"),
+        (307, PeerError, "sent on without end"),
+    ],
+)
+async def test_status_says_whether_to_come_back(status: int, error: type[Exception], said: str):
+    """What may do later is asked again, as late as the server says; what never will is one line with the address."""
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(status=status, headers={"Location": "/again?token=hidden", "Retry-After": "7"})
+
+    async with endpoint(handler) as url, signaling(f"{url}/whip?token=hidden") as ours:
+        with pytest.raises(error, match=said) as raised:
+            await ours.send(OFFER)
+        assert str(raised.value).startswith(f"--whip {url}/whip: ")
+        assert "hidden" not in str(raised.value)
+        assert "secret" not in str(raised.value)
+        if isinstance(raised.value, UnavailableError):
+            assert raised.value.retry_after == 7
+
+
+async def test_who_is_not_there_may_come_later(monkeypatch: pytest.MonkeyPatch):
+    """A closed port, a server that hangs up or says nothing: each is named, and none is for good."""
+    monkeypatch.setattr(http_signaling, "REQUEST_TIMEOUT", 0.2)
+
+    async def handler(request: web.Request) -> web.Response:
+        if request.path == "/rude":
+            assert request.transport is not None
+            request.transport.close()
+        else:
+            await asyncio.Event().wait()
+        return web.Response()
+
+    async with endpoint(handler) as url:
+        for where, said in ((f"{url}/rude", "hung up"), (f"{url}/silent", "no answer within 0.2 s")):
+            async with signaling(where) as ours:
+                with pytest.raises(SessionError, match=said):
+                    await ours.connect()
+    async with signaling(f"http://127.0.0.1:{free_port()}/whip") as ours:
+        with pytest.raises(SessionError, match=r"refused|Connect call failed"):
+            await ours.connect()
+    async with signaling("http://name.that.is.invalid/whip") as ours:
+        with pytest.raises(SessionError, match=r"name\.that\.is\.invalid"):
+            await ours.connect()
+
+
+async def test_server_names_whom_to_ask_on_the_way():
+    """Link headers with rel="ice-server" are taken, each kind once, beside our own; what cannot be used is left out."""
+    link = (
+        '<stun:stun.example:3478>; rel="ice-server", '
+        '<turn:turn.example:3478?transport=udp>; rel="ice-server"; username="me"; credential="pass"; '
+        'credential-type="password", '
+        '<turns:turn.example:5349?transport=tcp>; rel="ice-server"; username="me"; credential="pass", '
+        '<stuns:nobody.knows>; rel="ice-server", <http://x/y>; rel="help"'
+    )
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(headers={"Link": link})
+
+    async with endpoint(handler) as url, signaling(f"{url}/whip") as ours:
+        await ours.connect()
+        stun, turn, _ = ours.ice_servers
+        assert stun == IceServer("stun:stun.example:3478")
+        assert turn == IceServer("turn:turn.example:3478?transport=udp", "me", "pass")
+        assert joined(IceConfig(), ours.ice_servers).servers == (stun, turn)
+        own = IceServer("turn:mine.example", "a", "b")
+        assert joined(IceConfig((own,), relay_only=True), ours.ice_servers) == IceConfig((own, stun), relay_only=True)
+
+
+async def test_answer_without_an_end_is_cut():
+    """What a stranger may say is bounded."""
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(status=201, text="a" * 10 * http_signaling.MAX_ANSWER)
+
+    async with endpoint(handler) as url, signaling(f"{url}/whip") as ours:
+        await ours.send(OFFER)
+        assert len((await ours.receive()).sdp) <= http_signaling.MAX_ANSWER
+
+
+def test_address_is_shown_without_what_is_secret():
+    """Names, passwords and queries stay out of what is told."""
+    assert http_signaling.shown(URL("https://u:p@h.example:8443/a/b?k=v#f")) == "https://h.example:8443/a/b"
