@@ -58,7 +58,7 @@ def as_message(report: Report) -> dict[str, Any]:
 @pytest.mark.parametrize("loss", [0, 0.03, 0.2])
 @pytest.mark.parametrize("seed", range(4))
 def test_page_says_what_the_client_says(browser: Chrome, seed: int, loss: float):
-    """In calm, lossy and jammed seconds and on another route, the page's messages are those of client.py, one by one."""
+    """In calm, lossy and jammed seconds and on another route, the page says what client.py says, word for word."""
     dice, ours = random.Random(seed), Reporting()
     calls: list[list[Any]] = []
     expected: list[Report | Reports | None] = []
