@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from support.packets import Clock, packet
 from transport.jitter import (
     GAP_PATIENCE,
+    MAX_OVERTAKEN,
     NACK_INTERVAL,
     PLI_INTERVAL,
     Continuity,
@@ -200,6 +201,33 @@ def test_marker_buffer_survives_more_than_it_can_hold(length: int, many: int) ->
         assert len(released) * length > many - 530
 
 
+@given(st.integers(2, 12), firsts, st.randoms(use_true_random=False), st.booleans())
+def test_marker_buffer_begins_where_the_stream_does(
+    length: int, first: int, dice: random.Random, markers: bool
+) -> None:
+    """In whatever order the first frame's packets come, it is released whole, and what follows with it."""
+    frames = stream([length, 1, 1, 1], first, markers)
+    opening = dice.sample(frames[0], length)
+    buffer = MarkerJitterBuffer(clock=Clock())
+    released = [frame for each in (*opening, *(frame[0] for frame in frames[1:])) for frame in take(buffer, each)[1]]
+    whole = [frame for frame in released if frame.timestamp != 0 or frame.data == data_of(frames[0])]
+    assert [frame.data for frame in whole] == [data_of(frame) for frame in (frames if markers else frames[:-1])]
+
+
+def test_marker_buffer_goes_back_for_the_first_frame_alone() -> None:
+    """A packet from before the beginning that comes after the next frame, or after a key frame, changes nothing."""
+    frames = stream([3, 1, 1], 65534)
+    for key in (False, True):
+        buffer = MarkerJitterBuffer(clock=Clock())
+        assert [frame.data for frame in take(buffer, frames[0][2])[1]] == [b"0.2;"]
+        if key:
+            buffer.on_key_frame()
+        else:
+            take(buffer, frames[1][0])
+        assert take(buffer, frames[0][1])[1] == []
+        assert [frame.data for frame in take(buffer, frames[2][0])[1]] == ([] if key else [b"2.0;"])
+
+
 # --- Against a model -----------------------------------------------------------------------------
 
 
@@ -211,6 +239,7 @@ class Model:
         self._capacity, self._clock = capacity, clock
         self._packets: dict[int, RtpPacket] = {}
         self._first: int | None = None
+        self._opening: dict[int, RtpPacket] | None = {}
         self._torn: int | None = None
         self._gap_since: float | None = None
         self._asked = clock.now
@@ -219,6 +248,12 @@ class Model:
         """Take in a packet; return whether to ask for a key frame, and the first frame if it is whole."""
         first = arriving.sequence_number if self._first is None else self._first
         number = first + (arriving.sequence_number - first + 32767) % 65536 - 32767
+        if self._opening and any(each.timestamp != arriving.timestamp for each in self._opening.values()):
+            self._opening = None
+        if self._opening and all(number < each <= number + MAX_OVERTAKEN for each in self._opening):
+            first, self._packets = number, dict(self._opening)
+        if self._opening is not None:
+            self._opening.setdefault(number, arriving)
         if first - self._capacity <= number < first:
             return False, None
         lost = not first <= number < first + self._capacity
@@ -313,7 +348,7 @@ def test_marker_buffer_does_what_a_plain_model_does(seed: int, first: int) -> No
         match dice.randrange(20):
             case 0 | 1 | 2:
                 buffer.on_key_frame()
-                model.whole = True
+                model.whole, model._opening = True, None
             case 3:
                 buffer.on_frame_lost()
                 model.whole = False
@@ -410,6 +445,26 @@ def count_signs(packets: list[RtpPacket], pause: float = 0.033) -> int:
         clock.now += pause
         nack.add(each)
     return len(signs)
+
+
+def test_packets_that_the_first_one_overtook_are_asked_for_and_no_sign_of_loss() -> None:
+    """Where a stream begins in disorder, what is missing between is asked for, over a wrap too."""
+    signs: list[None] = []
+    nack = PersistentNackGenerator(Clock())
+    nack.on_loss = lambda: signs.append(None)
+    assert not nack.add(packet(2, 0, b"", True))
+    assert nack.add(packet(65534, 0, b"", True))
+    assert nack.missing == {65535, 0, 1}
+    assert not nack.add(packet(0, 0, b"", True))
+    assert set(nack.gaps) == {65535, 1}
+    for number in (65535, 1, 3):
+        assert not nack.add(packet(number, 0, b"", True))
+    assert not nack.gaps
+    assert not signs
+    for number in range(4, 2 + MAX_OVERTAKEN):
+        nack.add(packet(number, 0, b"", True))
+    assert not nack.add(packet(65533, 0, b"", True))
+    assert signs  # comes twice, or from nowhere
 
 
 def test_missing_packet_is_a_sign_of_loss_and_an_overtaken_one_is_none() -> None:

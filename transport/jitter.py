@@ -4,11 +4,13 @@ aiortc's jitter buffer learns that a frame is whole when a packet with another t
 holds every frame back for one frame interval. The last packet of a frame says of itself that it is the last:
 the RTP marker bit ends a VP8 frame (RFC 7741, section 4.1) and an H.264 access unit (RFC 6184, section 5.1).
 
-Three more things are needed so that a loss costs a moment and not the session:
+Four more things are needed so that a loss costs a moment and not the session:
 - When a gap is filled, every frame behind it that is whole is released at once. (One frame for each packet
   that arrives, as aiortc does it, would leave the stream late for ever.)
 - A missing packet is asked for again until it comes (RFC 4585, section 6.2.1: generic NACK).
 - After a gap that nothing fills, a key frame is asked for (PLI, RFC 4585, section 6.3.1) until one arrives.
+- The first packet that arrives need not be the first that was sent: jitter alone would cost most streams of several
+  packets a key frame their first one, and everything until the next.
 """
 
 import math
@@ -28,6 +30,7 @@ GAP_PATIENCE = 0.4  # s that a gap may last before it is given up: three round t
 NACK_INTERVAL = 0.1  # s between two requests for the same packet, while the round trip is not known
 NACK_INTERVAL_MIN, NACK_INTERVAL_MAX = 0.01, 1.0  # s
 NACK_ROUND_TRIPS = 1.25  # from one request to the next: the answer takes one, and the sender a moment
+MAX_OVERTAKEN = 64  # packets that the first one to arrive may have overtaken
 DETOUR = 0.03  # s by which a packet may be overtaken without being lost
 PLI_INTERVAL = 0.2  # s between two requests for a key frame
 
@@ -62,6 +65,9 @@ class MarkerJitterBuffer:
         self._begun: list[bytes] = []  # what is there of the first frame, from its first packet on
         self._timestamp = 0  # ticks; that frame's
         self._waiting: dict[int, RtpPacket] = {}  # by sequence number; all others
+        self._opening: (
+            dict[int, RtpPacket] | None
+        ) = {}  # the first frame's packets, until the next begins or it is whole
         self._gap_since: float | None = None
         self._torn: int | None = None  # time stamp of a frame that may lack its beginning
         self._asked = clock()  # when a key frame was last asked for; the stream opens with one unasked
@@ -74,8 +80,8 @@ class MarkerJitterBuffer:
             others with `release`.
         """
         number = packet.sequence_number
-        if self._origin is None:
-            self._begin_at(number)
+        if self._opening is not None:
+            self._add_opening(packet, self._opening)
         ahead = self._ahead(number)
         if ahead >= SEQUENCE_NUMBERS - self._capacity:
             return False, None  # sent again in vain
@@ -117,10 +123,21 @@ class MarkerJitterBuffer:
     def on_key_frame(self) -> None:
         """Take note that the frame that was released last is a key frame: all that follows can be decoded."""
         self.continuity = Continuity.WHOLE
+        self._opening = None
 
     def on_frame_lost(self) -> None:
         """Take note that a frame that was released is not, or cannot be, decoded."""
         self.continuity = Continuity.BROKEN
+
+    def _add_opening(self, packet: RtpPacket, opening: dict[int, RtpPacket]) -> None:
+        """Begin with this packet if it is the first, or belongs before all others of its frame, which overtook it."""
+        if any(each.timestamp != packet.timestamp for each in opening.values()):
+            self._opening = None
+            return
+        if all(is_overtaken(packet.sequence_number, each) for each in opening):
+            self._waiting = dict(opening)
+            self._begin_at(packet.sequence_number)
+        opening.setdefault(packet.sequence_number, packet)
 
     def _take_frame(self) -> JitterFrame | None:
         """Remove and return the packets of the first frame, if they are there without a gap."""
@@ -202,6 +219,7 @@ class PersistentNackGenerator:
         self._interval = NACK_INTERVAL
         self._missing_since: float | None = None
         self._newest: int | None = None  # sequence number
+        self._first: int | None = None  # sequence number of what the stream begins with; None: that is long ago
         self.gaps: dict[int, float] = {}  # what is missing, oldest first: when it was asked for last, s
         self.missing: set[int] = set()  # of that, what is to be asked for now
         self._asked_for: deque[int] = deque(maxlen=RTP_HISTORY_SIZE)  # what is sent again may come twice
@@ -217,6 +235,8 @@ class PersistentNackGenerator:
             self._add_newest(number)
         elif number in self.gaps:
             del self.gaps[number]
+        elif self._first is not None and is_overtaken(number, self._first):
+            self._add_overtaken(number)
         elif number not in self._asked_for:
             self.on_loss()
         if not self.gaps:
@@ -237,9 +257,28 @@ class PersistentNackGenerator:
             skipped = min((number - self._newest) % SEQUENCE_NUMBERS, RTP_HISTORY_SIZE) - 1
             for distance in range(skipped, 0, -1):
                 self.gaps[(number - distance) % SEQUENCE_NUMBERS] = -math.inf
+        self._first = number if self._newest is None else self._first
+        if self._first is not None and (number - self._first) % SEQUENCE_NUMBERS > MAX_OVERTAKEN:
+            self._first = None
         self._newest = number
         self.keep(lambda gap: (number - gap) % SEQUENCE_NUMBERS < RTP_HISTORY_SIZE)
+
+    def _add_overtaken(self, number: int) -> None:
+        """Take note of a packet from before the first one that came: what lies between is missing."""
+        assert self._first is not None
+        between = range(1, (self._first - number) % SEQUENCE_NUMBERS)
+        self.gaps = {(number + distance) % SEQUENCE_NUMBERS: -math.inf for distance in between} | self.gaps
+        self._first = number
 
     def keep(self, wanted: Callable[[int], bool]) -> None:
         """Give up what is missing and not wanted any more."""
         self.gaps = {gap: asked for gap, asked in self.gaps.items() if wanted(gap)}
+
+
+def is_overtaken(number: int, first: int) -> bool:
+    """Return whether the packet of a number may have been overtaken by the one that came first.
+
+    >>> is_overtaken(65535, 2), is_overtaken(2, 65535), is_overtaken(2, 2)
+    (True, False, False)
+    """
+    return 0 < (first - number) % SEQUENCE_NUMBERS <= MAX_OVERTAKEN

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 DECODERS = {"VP8": "vp8", "H264": "h264"}  # FFmpeg's names
 SHORT = 0.002  # s; a picture after one that took less is decoded in the event loop
 MAX_UNDECODED = 15  # frames that may wait for the thread
+H264_SPS = re.compile(rb"\x00\x00\x01[\x07\x27\x47\x67]")  # a NAL unit of type 7: a sequence parameter set
 H264_IDR = re.compile(rb"\x00\x00\x01[\x05\x25\x45\x65]")  # a NAL unit of type 5, whatever its importance
 
 
@@ -66,7 +67,8 @@ class Decoding(queue.Queue[Any]):
             return
         codec, frame = item  # its time stamp is mapped already
         while frame is not None:
-            if self._buffer.continuity is Continuity.BROKEN and is_key_frame(codec.name, frame.data):
+            opens = self._decoder is None
+            if self._buffer.continuity is Continuity.BROKEN and is_key_frame(codec.name, frame.data, opens):
                 self._buffer.on_key_frame()
             if self._behind > MAX_UNDECODED:
                 self._buffer.on_frame_lost()
@@ -126,12 +128,13 @@ def create_decoder(codec: str) -> VideoCodecContext:
     return decoder
 
 
-def is_key_frame(codec: str, data: bytes) -> bool:
+def is_key_frame(codec: str, data: bytes, opens: bool = False) -> bool:
     """Return whether an encoded frame can be decoded without any other.
 
     Args:
         codec: "VP8" or "H264"; of every other one it is taken on trust.
         data: the frame; H.264 with start codes.
+        opens: nothing came before it: H.264 has to have its parameter sets with it.
 
     Source: RFC 6386, section 9.1, for the frame tag and start code of VP8; ITU-T H.264, table 7-1.
     """
@@ -139,7 +142,7 @@ def is_key_frame(codec: str, data: bytes) -> bool:
         case "VP8":
             return len(data) > 6 and not data[0] & 1 and data[3:6] == b"\x9d\x01\x2a"
         case "H264":
-            return H264_IDR.search(data) is not None
+            return H264_IDR.search(data) is not None and (not opens or H264_SPS.search(data) is not None)
         case _:
             return True
 
