@@ -3,21 +3,26 @@
     python3 -m tools.netlab [--seconds 20]     runs server and client over every bad link
     python3 -m tools.netlab --transports       compares the ways that frames can travel, with and without loss
 
-Each row stands beside the same link without loss, measured in the same run, and tells p95 and p99 as multiples of
+Each row stands behind the same link without loss, measured in the same run, and tells p95 and p99 as multiples of
 its. The words are those of tools/lab.py.
 """
 
-import argparse
+import itertools
 import json
+import shlex
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from common.options import Parser, seconds, whole_number
+from common.remaining import Remaining
+from report.measured import save, take
+from report.tables import Column, Results, Table, show
 from tools.lab import SERVER_ADDRESS, Lab, missing
 from tools.procfs import ROOT, children, processor_time
 
@@ -60,6 +65,35 @@ WAYS = (
     ("datachannel", "--quality", "png"),
     ("tcp", "--quality", "90"),
     ("tcp", "--quality", "png"),
+)
+
+STATES = ("scored", "missed", "skipped", "lost")
+OVERHEAD = 5.0  # s that a run takes besides; an estimate
+
+LINKS_COLUMNS = (
+    Column("sent", "sent", 0),
+    Column("scored, %", "scored", 1),
+    Column("missed / skipped / lost, %", "missed", 1, ("skipped", "lost")),
+    Column("error mean, px", "error mean", 4),
+    Column("latency p50 / p95 / p99, ms", "latency p50", 1, ("latency p95", "latency p99")),
+    Column("p95 / p99, without loss = 1", "p95 ratio", 2, ("p99 ratio",)),
+    Column("kbit/s there / back", "kbit_s", 0, ("kbit_s_back",)),
+    Column("cores", "cores", 2),
+    Column("rung / its changes", "rung", 0, ("rung_changes",)),
+    Column("sent again: asked / unasked", "resent_asked", 0, ("resent_unasked",)),
+)
+LINKS_TABLE = Table("Bad links, each behind the same link without loss, VP8", LINKS_COLUMNS, "links")
+LINKS_H264_TABLE = Table("Bad links, each behind the same link without loss, H.264", LINKS_COLUMNS, "links-h264")
+WAYS_TABLE = Table(
+    "Ways for the frames to travel, without and with loss",
+    (
+        Column("scored, %", "scored", 1),
+        Column("error mean, px", "error mean", 4),
+        Column("latency p50 / p95, ms", "latency p50", 1, ("latency p95",)),
+        Column("kbit/s", "kbit_s", 0),
+        Column("cores", "cores", 2),
+    ),
+    "ways",
 )
 
 
@@ -117,83 +151,96 @@ def _processor_time(*pids: int) -> float:
     return sum(processor_time(pid) + _processor_time(*children(pid)) for pid in pids)
 
 
-def print_transports(seconds: float) -> None:
-    """Print the table of the ways that frames can travel."""
-    print("| frames travel by | loss | scored | error mean, px | latency p50 / p95, ms | kbit/s | cores |")
-    print("|---|---|---|---|---|---|---|")
-    for loss in (0, 5):
-        for way in WAYS:
-            summary = measure(Fault("", loss=loss), seconds, way)
-            frames, error, latency = summary["frames"], summary["error_px"], summary["latency_ms"]
-            figures = f"{error['mean']:.4f} | {latency['p50']:.1f} / {latency['p95']:.1f}" if error else "- | -"
-            print(
-                f"| {' '.join(way)} | {loss} % | {frames['scored'] / frames['sent']:.1%} | {figures}"
-                f" | {summary['kbit_s']:.0f} | {summary['cores']:.2f} |",
-                flush=True,
-            )
+def figures_of(summary: dict[str, Any]) -> dict[str, float]:
+    """Return what came of a run, as figures for the tables."""
+    frames, network = summary["frames"], (summary["clients"] or [{}])[0].get("network", {})
+    shares = {state: 100 * frames[state] / max(1, frames["sent"]) for state in STATES}
+    told = {"error": summary["error_px"] or {}, "latency": summary["latency_ms"] or {}}
+    figures = {f"{name} {share}": value for name, values in told.items() for share, value in values.items()}
+    counts = {name: float(value) for name, value in network.items() if isinstance(value, int | float)}
+    rates = {name: float(summary[name]) for name in ("kbit_s", "kbit_s_back", "cores")}
+    return {"sent": float(frames["sent"]), **shares, **figures, **counts, **rates}
 
 
-def print_links(faults: Iterable[Fault], seconds: float, options: Sequence[str], seed: int) -> None:
-    """Print the table of the bad links, each beside the same link without loss.
+def kept(figures: dict[str, float]) -> dict[str, list[float]]:
+    """Return one round's figures as results have them."""
+    return {name: [value] for name, value in figures.items()}
+
+
+def brief(figures: dict[str, float]) -> str:
+    """Return what tells most of a run."""
+    quantiles = ", ".join(
+        f"{name} {figures[f'latency {name}']:.1f} ms" for name in ("p50", "p95") if "latency p50" in figures
+    )
+    return f"scored {figures['scored']:.1f} %" + (f", {quantiles}" if quantiles else "")
+
+
+def measure_transports(seconds: float) -> Results:
+    """Return what came of the ways that frames can travel, without and with loss."""
+    results: Results = {}
+    with Remaining("ways to travel", 2 * len(WAYS), seconds + OVERHEAD) as remaining:
+        for loss, way in itertools.product((0, 5), WAYS):
+            figures = figures_of(measure(Fault("", loss=loss), seconds, way))
+            name = f"{loss} % loss: {' '.join(way)}"
+            results[name] = kept(figures)
+            remaining.done(f"{name}: {brief(figures)}")
+    return results
+
+
+def measure_links(faults: Sequence[Fault], seconds: float, options: Sequence[str], seed: int) -> Results:
+    """Return what came of the bad links, each behind the same link without loss.
 
     Args:
-        faults: its rows.
+        faults: the links.
         seconds: for each run.
         options: more of the server's options.
         seed: of loss and delay.
     """
-    print("| link | sent | scored | missed | skipped | lost | error mean, px | latency p50 / p95 / p99, ms", end=" | ")
-    print("p95 and p99, without loss = 1 | kbit/s there / back | cores | rung, changes | again: asked / unasked |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
-    calm: dict[Fault, dict[str, Any]] = {}
-    for fault in faults:
-        without_loss = fault.calm()
-        if without_loss not in calm and without_loss != fault:
-            calm[without_loss] = measure(without_loss, seconds, options=options, seed=seed)
-            print_row(without_loss, calm[without_loss], calm[without_loss])
-        summary = measure(fault, seconds, options=options, seed=seed)
-        calm.setdefault(fault, summary)
-        print_row(fault, summary, calm[without_loss])
-
-
-def print_row(fault: Fault, summary: dict[str, Any], calm: dict[str, Any]) -> None:
-    """Print what came of one link, beside what came of it without loss."""
-    frames, error, latency = summary["frames"], summary["error_px"], summary["latency_ms"]
-    shares = " | ".join(f"{frames[state] / frames['sent']:.1%}" for state in ("scored", "missed", "skipped", "lost"))
-    figures = "- | - | -"
-    if latency and calm["latency_ms"]:
-        ratios = " / ".join(f"{latency[name] / calm['latency_ms'][name]:.2f}" for name in ("p95", "p99"))
-        quantiles = " / ".join(f"{latency[name]:.1f}" for name in ("p50", "p95", "p99"))
-        figures = f"{error['mean']:.4f} | {quantiles} | {ratios}"
-    network = summary["clients"][0].get("network", {})
-    print(
-        f"| {fault.name} | {frames['sent']} | {shares} | {figures}"
-        f" | {summary['kbit_s']:.0f} / {summary['kbit_s_back']:.0f} | {summary['cores']:.2f}"
-        f" | {network.get('rung', '-')}, {network.get('rung_changes', '-')}"
-        f" | {network.get('resent_asked', '-')} / {network.get('resent_unasked', '-')} |",
-        flush=True,
-    )
+    links = list(dict.fromkeys(link for fault in faults for link in (fault.calm(), fault)))
+    results: Results = {}
+    with Remaining("links", len(links), seconds + OVERHEAD) as remaining:
+        for link in links:
+            figures = figures_of(measure(link, seconds, options=options, seed=seed))
+            calm = results.get(link.calm().name, kept(figures))
+            for share in ("p95", "p99"):
+                if f"latency {share}" in figures and f"latency {share}" in calm:
+                    figures[f"{share} ratio"] = figures[f"latency {share}"] / calm[f"latency {share}"][0]
+            results[link.name] = kept(figures)
+            remaining.done(f"{link.name}: {brief(figures)}")
+    return results
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table; return the exit status."""
-    parser = argparse.ArgumentParser(description="Run server and client through a bad network.")
-    parser.add_argument("--seconds", type=float, default=20, help="for each fault (20)")
+    """Print the table, and save it; return the exit status."""
+    parser = Parser(prog="python3 -m tools.netlab", description="Run server and client through a bad network.")
+    parser.add_argument("--seconds", type=seconds, default=20, help="for each fault (20)")
     parser.add_argument("--transports", action="store_true", help="compare the ways that frames can travel")
     parser.add_argument("--only", default="", metavar="TEXT", help="the links whose name has it (all)")
-    parser.add_argument("--seed", type=int, default=1, help="of loss and delay (1)")
-    parser.add_argument("--codec", default="vp8", help="of the video (vp8)")
+    parser.add_argument("--seed", type=whole_number, default=1, help="of loss and delay (1)")
+    parser.add_argument("--codec", choices=["vp8", "h264"], default="vp8", help="of the video (vp8)")
+    parser.add_argument(
+        "--folder", type=Path, help="where to save the results as well, as the benchmark does (nowhere)"
+    )
     args = parser.parse_args(argv)
     reason = missing()
     if reason is not None:
         print(f"netlab.py: error: {reason}", file=sys.stderr)
         return 1
+    command = f"python -m tools.netlab --seconds {args.seconds:g}"
     if args.transports:
-        print_transports(args.seconds)
+        part, table, command = "ways", WAYS_TABLE, f"{command} --transports"
+        results = measure_transports(args.seconds)
     else:
+        part, table = ("links", LINKS_TABLE) if args.codec == "vp8" else ("links-h264", LINKS_H264_TABLE)
+        chosen = {"--only": args.only, "--seed": args.seed if args.seed != 1 else "", "--codec": args.codec}
+        command = " ".join([command, *(f"{name} {shlex.quote(str(value))}" for name, value in chosen.items() if value)])
         faults = [fault for fault in FAULTS if args.only in fault.name]
-        print_links(faults, args.seconds, ("--codec", args.codec), args.seed)
-    return 0
+        results = measure_links(faults, args.seconds, ("--codec", args.codec), args.seed)
+    show(table, results)
+    if args.folder is None:
+        return 0
+    args.folder.mkdir(parents=True, exist_ok=True)
+    return 0 if save(take(part, command, results), args.folder) else 1
 
 
 if __name__ == "__main__":
