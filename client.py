@@ -39,9 +39,10 @@ from finding.hint import Hint
 from finding.margins import Margins
 from finding.own import Faults
 from finding.process_a import process_a
-from programs.client_options import parse_args
+from programs.client_options import about, parse_args
 from programs.living_line import LivingLine
 from protocol.messages import (
+    About,
     Found,
     Message,
     MessageError,
@@ -75,6 +76,7 @@ logger = logging.getLogger(__name__)
 DRAIN_TIMEOUT = 1.0  # s for the server to account for what is on its way, at the end
 OWN_READY_TIMEOUT = 120.0  # s for a person's own finder to be imported, and to look for the first time
 PAGE_ADDRESS = "127.0.0.1", 8080  # of the page, if no other is given
+ABOUT_AGAIN = 1.0  # s until the server is told once more how we were started: it may have been lost
 COUNTS_INTERVAL = 10.0  # s between two lines of counts, where stdout is no terminal
 
 
@@ -88,6 +90,7 @@ class Client:
     def __init__(self, args: argparse.Namespace) -> None:
         self.stop = asyncio.Event()
         self._args = args
+        self._about = About(about(args))
         self._link: Link | None = None
         self._faults = Faults(args.find) if args.find is not None else None
         self._finder = self._create_finder()
@@ -225,6 +228,8 @@ class Client:
             print(f"watching {self._args.signaling_host}:{self._args.signaling_port}; stop with Ctrl-C", flush=True)
             if not self._views.watched:
                 self._send(Quiet())
+            self._send(self._about)
+            asyncio.get_running_loop().call_later(ABOUT_AGAIN, link.send, encode(self._about))
             end = await unless(self.stop, link.until_end())
             if end is End.BYE and not self._args.stay:
                 self._views.farewell = "the server has ended"

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -16,6 +17,7 @@ from ball_track import COLORS
 from common import files, ice, urls
 from protocol.images import PNG
 
+MAX_LOG = 10_000_000  # bytes of a log file; there are two at most
 UNSET = object()  # where None is a value
 ICE = ("ice_server", "stun", "relay_only")  # how peers find each other, where they are connected at all
 
@@ -104,7 +106,7 @@ def configure_logging(verbose: int, log_format: str = "text", file: Path | None 
     Args:
         verbose: how often -v was given.
         log_format: text or json.
-        file: where to log to as well, what happens at least; one that is there begins anew.
+        file: where to log to as well, what happens at least; one that is there begins anew; it is bounded.
     """
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -121,13 +123,17 @@ def configure_logging(verbose: int, log_format: str = "text", file: Path | None 
             handler.setFormatter(root.handlers[0].formatter)
 
 
-class _LogFile(logging.FileHandler):
-    """A log in a file, opened with its first line; where that cannot be written, nothing is made of it."""
+class _LogFile(RotatingFileHandler):
+    """A log in a file, opened with its first line; where that cannot be written, nothing is made of it.
+
+    It keeps the newest: a file that has MAX_LOG bytes gets the name of the one before it, FILE.1, in its place.
+    """
 
     def __init__(self, path: Path) -> None:
-        with contextlib.suppress(OSError):
-            path.unlink()  # another run's
-        super().__init__(path, mode="w", encoding="utf-8", errors="backslashreplace", delay=True)
+        for old in (path, path.with_name(f"{path.name}.1")):  # another run's
+            with contextlib.suppress(OSError):
+                old.unlink()
+        super().__init__(path, maxBytes=MAX_LOG, backupCount=1, encoding="utf-8", errors="backslashreplace", delay=True)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
         """Say nothing: it would be said in the log; the other files of the run tell of a full disk."""

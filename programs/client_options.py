@@ -9,6 +9,8 @@ from common import options
 from common.urls import WHEP_TOKEN, http_url
 from finding import color
 from finding.own import finder_name
+from protocol.messages import MAX_ABOUT
+from scoring.settings import versions
 from views.views import kinds
 
 HUE_SPREAD = 15  # degrees to either side of a colour that was given
@@ -108,3 +110,17 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if args.find is not None and args.color is not None:
         parser.error("argument --find: goes without --color")
     return args
+
+
+def about(args: argparse.Namespace) -> str:
+    """Return how the client was started, for whoever reads the server's summary: what changes its figures, no names.
+
+    Nothing of it is a path, an address or a password.
+    """
+    jitter_buffer = f"--jitter-buffer {args.jitter_buffer} " if args.jitter_buffer else ""
+    color = f"--color {args.color[0]:g}-{args.color[1]:g} " if args.color else ""
+    find = f"--find {args.find} " if args.find else ""
+    told = f"{jitter_buffer}{color}{find}--view {','.join(args.view) or 'none'}"
+    text = f"{told}; " + ", ".join(f"{name} {number}" for name, number in versions().items())
+    plain = text.encode("ascii", "replace").decode()
+    return "".join(sign if sign.isprintable() else "?" for sign in plain)[:MAX_ABOUT]

@@ -110,6 +110,7 @@ class Session:
     def summary(self) -> dict[str, Any]:
         """Return its score, and what was done for it, as plain numbers."""
         summary, place = self.ledger.tally.summary(), self._track.encoded
+        summary["about"] = self._account.about
         summary["network"] |= {"rung": self.rung, "bitrate": place.bitrate if place is not None else None}
         return summary
 

@@ -12,7 +12,8 @@ that it received; the server finds out which frame that is (see matching.py).
                                                                                 last few before it once more
                             {"type": "restarted"}                               process_a died and is back
                             {"type": "quiet"}                                   nobody looks at the scores
-                    {"type": "ready"}                                   the channel is open: film
+                            {"type": "ready"}                                   the channel is open: film
+                            {"type": "about", "text": "..."}                    how it was started, for people
     scores         server   {"type": "score", "pts": ticks, "error_px": px or null, "latency_ms": ms,
                              "scored": frames, "lost": frames}                  what came of it, and so far;
                                                                                 to who is quiet, one a second
@@ -29,6 +30,7 @@ COORDINATES_ID = 64  # of the stream that the server offers for it; far above th
 SCORES = "scores"  # label of the channel that the server opens
 MAX_LENGTH = 1024  # characters; an honest report has about 120, and 60 among several
 MAX_REPORTS = 8  # in one message
+MAX_ABOUT = 400  # characters
 MAX_PIXELS = 65536.0  # a coordinate beyond it is nonsense
 MAX_TICKS = 2**63
 
@@ -78,6 +80,12 @@ class Ready(NamedTuple):
     """The client's end of the negotiated channel is open; said again until a frame comes."""
 
 
+class About(NamedTuple):
+    """How the client was started, in words for people: its options, its versions; MAX_ABOUT characters, printable."""
+
+    text: str
+
+
 class Score(NamedTuple):
     """What the server made of the report for `pts` (ticks): error in px (None: truth unknown), latency in ms.
 
@@ -91,7 +99,7 @@ class Score(NamedTuple):
     lost: int
 
 
-Message = Report | Reports | Restarted | Quiet | Ready | Score
+Message = Report | Reports | Restarted | Quiet | Ready | About | Score
 KINDS: dict[str, type[Message]] = {
     "found": Found,
     "missed": Missed,
@@ -100,6 +108,7 @@ KINDS: dict[str, type[Message]] = {
     "restarted": Restarted,
     "quiet": Quiet,
     "ready": Ready,
+    "about": About,
     "score": Score,
 }
 NAMES = {kind: name for name, kind in KINDS.items()}
@@ -147,8 +156,21 @@ def parse(data: object) -> Message:
         raise MessageError("wrong fields")
     if kind is Reports:
         return Reports(_several(fields["reports"]))
+    if kind is About:
+        return About(_words(fields["text"]))
     values: dict[str, Any] = {field: _checked(field, value) for field, value in fields.items()}
     return kind(**values)
+
+
+def _words(text: object) -> str:
+    """Return a text for people.
+
+    Raises:
+        MessageError: it is none, too long, or would do something to a terminal.
+    """
+    if not isinstance(text, str) or len(text) > MAX_ABOUT or not text.isprintable():
+        raise MessageError(f"not a printable text of at most {MAX_ABOUT} characters")
+    return text
 
 
 def _several(reports: object) -> tuple[Report, ...]:

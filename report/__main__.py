@@ -108,7 +108,7 @@ def _can_draw() -> bool:
         ReportError: there is not.
     """
     if find_spec("matplotlib") is None:
-        raise ReportError("the plots need matplotlib: python3 -m pip install matplotlib")
+        raise ReportError("the plots need matplotlib: python3 -m pip install -r requirements-report.txt")
     return True
 
 

@@ -13,6 +13,7 @@ from report.runs import FIGURES, STATES, Frames, Run
 MAX_CLIENTS = 10  # that get a part of their own
 WORST = 8  # frames of each figure
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+CLIENT = ("peer", "kind", "end", "transport", "codec", "about")  # what is told of each
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --line: #ccd3da; --dim: #59636e; }
@@ -141,12 +142,13 @@ def _clients(run: Run) -> list[str]:
     told = run.summary.get("clients")
     if not isinstance(told, list) or not told:
         return []
-    rows = [[_told(client, name) for name in ("peer", "kind", "end", "transport", "codec")] for client in told]
-    return ["<h3>Clients, as they left</h3>", table(("peer", "kind", "end", "transport", "codec"), rows[:100], "texts")]
+    rows = [[_told(client, name) for name in CLIENT] for client in told]
+    return ["<h3>Clients, as they left</h3>", table(CLIENT, rows[:100], "texts")]
 
 
 def _told(values: Any, name: str) -> str:
-    return str(values.get(name, "–")) if isinstance(values, dict) else "–"
+    value = values.get(name) if isinstance(values, dict) else None
+    return "–" if value is None else str(value)
 
 
 def _settings(run: Run) -> list[str]:

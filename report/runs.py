@@ -80,7 +80,14 @@ class Run:
         names: dict[str, Any] = {
             name: self.summary[name] for name in ("size", "transport", "codec") if name in self.summary
         }
-        return _flat(names | (told if isinstance(told, dict) else {}))
+        return _flat(names | self._of_clients() | (told if isinstance(told, dict) else {}))
+
+    def _of_clients(self) -> dict[str, Any]:
+        """Return how the clients were started, in their own words, where all say the same."""
+        clients = self.summary.get("clients")
+        told = [each.get("about") for each in clients if isinstance(each, dict)] if isinstance(clients, list) else []
+        words = {each for each in told if isinstance(each, str)}
+        return {"client": words.pop()} if len(words) == 1 else {}
 
 
 def read_runs(paths: Sequence[Path]) -> list[Run]:

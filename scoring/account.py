@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 
 from protocol.matching import MAX_STRAYS
-from protocol.messages import Quiet, Ready, Score, encode, parse
+from protocol.messages import About, Quiet, Ready, Score, encode, parse
 from scoring.ledger import DEADLINE_S, Frame, Ledger, State
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class Account:
         self.ledger = ledger
         self.answered = asyncio.Event()  # set at every report
         self.narrow = False  # whether the client's connection takes little
+        self.about: str | None = None  # how the client was started, in its own words
         self._name = name
         self._clock, self._send, self._expel = clock, send, expel
         self._on_scored, self._on_settled = on_scored, on_settled
@@ -67,6 +68,9 @@ class Account:
                 self._score_interval = QUIET_INTERVAL
                 return
             if isinstance(message, Ready):  # the link has heard it
+                return
+            if isinstance(message, About):
+                self.about = message.text
                 return
             settled = self.ledger.report(message, now)
         except ValueError as error:

@@ -14,6 +14,7 @@ from protocol.messages import (
     MAX_REPORTS,
     MAX_TICKS,
     NAMES,
+    About,
     Found,
     Message,
     MessageError,
@@ -39,6 +40,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
     reports,
     st.just(Restarted()),
     st.just(Quiet()),
+    st.builds(About, st.text(st.characters(exclude_categories=["C", "Z"]), max_size=60)),
     st.builds(Score, ticks, finite | st.none(), finite, counts, counts),
 )
 json_values: st.SearchStrategy[Any] = st.recursive(
@@ -111,10 +113,20 @@ def test_parse_refuses_reports_of_which_one_is_none(reports: str) -> None:
         parse(f'{{"type": "reports", "reports": {reports}}}')
 
 
+@pytest.mark.parametrize(
+    "text", ["1", "null", '"' + 401 * "a" + '"', '"\\u001b[2J"', '"a\\nb"', '"\\ud800"', '"\\u202e"', "[]"]
+)
+def test_parse_refuses_words_that_do_something(text: str) -> None:
+    """What a client says of itself is bounded, and cannot move a cursor or turn a line round."""
+    with pytest.raises(MessageError):
+        parse(f'{{"type": "about", "text": {text}}}')
+    assert parse('{"type": "about", "text": "<b>--view none</b>"}') == About("<b>--view none</b>")
+
+
 def test_kinds_and_names_are_each_other_turned_round() -> None:
     """Each kind of message has exactly one name."""
     assert {name: kind for kind, name in NAMES.items()} == KINDS
-    assert set(KINDS) == {"found", "missed", "skipped", "reports", "restarted", "quiet", "ready", "score"}
+    assert set(KINDS) == {"found", "missed", "skipped", "reports", "restarted", "quiet", "ready", "about", "score"}
 
 
 @given(st.text() | st.binary() | st.none() | st.integers() | st.lists(st.text()))
@@ -131,7 +143,7 @@ def test_parse_takes_no_other_json(value: Any) -> None:
         parse(json.dumps(value))
 
 
-@given(st.sampled_from(sorted(KINDS.keys() - {"reports"})), st.data())
+@given(st.sampled_from(sorted(KINDS.keys() - {"reports", "about"})), st.data())
 def test_parse_checks_every_field(name: str, data: st.DataObject) -> None:
     """A message is refused if one of its fields is anything but a number in range."""
     good = {"pts": 1, "x": 2.0, "y": 3.0, "error_px": 0.1, "latency_ms": 5.0, "scored": 7, "lost": 0}

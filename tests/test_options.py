@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -122,6 +123,29 @@ def test_stun_takes_nothing_else(text: str) -> None:
     """What is no address is refused, in its own words."""
     with pytest.raises(argparse.ArgumentTypeError, match=r"must be stun:HOST"):
         options.stun(text)
+
+
+def test_log_file_keeps_the_newest_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much is logged there are two files of a bounded size, the last line in the first; old ones go."""
+    root = logging.getLogger()
+    before, path, older = root.level, tmp_path / "server.log", tmp_path / "server.log.1"
+    older.write_text("of another run")
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(options, "MAX_LOG", 2000)
+    try:
+        options.configure_logging(0, file=path)
+        assert not older.exists()
+        for i in range(300):
+            logging.getLogger("ball").info("line %d", i)
+        logging.getLogger("ball").info("x" * 5000)
+        logging.getLogger("ball").info("the last line")
+    finally:
+        root.setLevel(before)
+        for handler in root.handlers:
+            handler.close()
+    assert path.read_text().endswith("the last line\n")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["server.log", "server.log.1"]
+    assert path.stat().st_size + older.stat().st_size < 10_000
 
 
 @pytest.mark.parametrize(("verbose", "level"), [(0, logging.WARNING), (1, logging.INFO), (2, logging.DEBUG), (9, 10)])

@@ -23,8 +23,9 @@ from report.runs import Frames, ReportError, Run, read_frames, read_runs
 from scoring.ledger import FIGURES, Frame, Span, State, Tally
 from scoring.records import Records
 from scoring.settings import Settings
+from support.programs import run
 from tools.browser import run_browser
-from tools.procfs import ROOT
+from tools.procfs import ROOT, free_port
 
 FPS = 30
 HOSTILE = "</style><script>document.title='hit'</script><img src=x onerror=alert(1)>&amp;\"'|`"
@@ -157,7 +158,7 @@ def test_page_of_a_crash_in_the_middle(tmp_path: Path) -> None:
 
 def test_hostile_text_is_no_markup(tmp_path: Path) -> None:
     """What a peer calls itself, a setting, a failure, a folder's name: text, on both pages and in Markdown."""
-    peers = [{"peer": HOSTILE, "kind": HOSTILE, "end": HOSTILE}, HOSTILE, None]
+    peers = [{"peer": HOSTILE, "kind": HOSTILE, "end": HOSTILE, "about": HOSTILE}, HOSTILE, None]
     settings = {"options": {HOSTILE: HOSTILE}, "command": [HOSTILE], "versions": HOSTILE}
     facts = {"clients": peers, "settings": settings, "failure": HOSTILE, "size": HOSTILE, "codec": HOSTILE}
     read_back = read(write_run(tmp_path / "run", 60, facts=facts))
@@ -244,6 +245,16 @@ def test_what_differs_is_told(tmp_path: Path) -> None:
     assert [row.name for row in compare(base, other)] == ["scored, %", "server CPU, cores"]
 
 
+def test_clients_that_were_started_otherwise_are_told(tmp_path: Path) -> None:
+    """What the clients say of themselves is a setting, where all of a run say the same."""
+    said = ("--jitter-buffer marker", "--jitter-buffer stock", None)
+    facts = [{"clients": [{"peer": "a", "about": each}, {"peer": "b"}]} for each in said]
+    runs = [read(write_run(tmp_path / str(i), 60, facts=each)) for i, each in enumerate(facts)]
+    assert settings_that_differ(runs)["client"] == [*said[:2], "-"]
+    two = {"clients": [{"about": each} for each in said]}
+    assert "client" not in read(write_run(tmp_path / "two", 60, facts=two)).settings
+
+
 def test_comparison_is_the_same_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Terminal, Markdown and page have the same rows; three runs make two tables."""
     folders = [write_run(tmp_path / name, 400, seed=seed) for seed, name in enumerate("abc")]
@@ -251,8 +262,8 @@ def test_comparison_is_the_same_everywhere(tmp_path: Path, capsys: pytest.Captur
     assert main([*map(str, folders), "--out", str(out[0]), "--out", str(out[1])]) == 0
     page, text = check(out[0].read_text()), out[1].read_text()
     runs = read_runs(folders)
-    for run in runs[1:]:
-        for row in compare(runs[0], run):
+    for other in runs[1:]:
+        for row in compare(runs[0], other):
             assert " | ".join(cells(row)) in text
             assert all(cell in page.words for cell in cells(row))
     printed = capsys.readouterr().out
@@ -324,6 +335,46 @@ def test_report_is_a_command(tmp_path: Path) -> None:
     check((folder / "report.html").read_text())
     again = json.loads((folder / "summary.json").read_text())
     assert again["frames"]["sent"] == 60
+
+
+def test_page_of_a_server_that_nobody_came_to(tmp_path: Path) -> None:
+    """It says that there is nothing to draw, and with which settings."""
+    alone = tmp_path / "alone"
+    with run("server.py", "--signaling-port", free_port(), "--duration", 0.3, "--out", alone) as serving:
+        assert serving.wait() == 0
+    page = check(run_page(read(alone)))
+    assert "nothing to draw" in page.words
+    assert "options.duration" in page.words
+
+
+@pytest.mark.slow
+def test_page_of_a_server_that_was_killed(tmp_path: Path) -> None:
+    """Killed in mid-film it leaves no summary, and the rows of the frames that had their state by then."""
+    killed = tmp_path / "killed"
+    where = ("--signaling-port", free_port())
+    with run("server.py", *where, "--out", killed) as serving, run("client.py", *where, "--view", "none"):
+        serving.wait_for(r"scored [5-9]\d\d")  # a row is written 10 s after its frame
+        serving.process.kill()
+        serving.process.wait()
+    left = read(killed)
+    assert left.frames.states.tolist().count(0) > 0
+    page = check(run_page(left))
+    assert "did not come to its end" in page.words
+    assert page.tags.count("svg") == 6
+
+
+def test_a_client_says_how_it_was_started(tmp_path: Path) -> None:
+    """The summary has each client's own options and versions, and a page shows them."""
+    folder, port = tmp_path / "run", free_port()
+    where = ("--signaling-port", port)
+    with (
+        run("server.py", *where, "--once", "--out", folder) as serving,
+        run("client.py", *where, "--view", "none", "--jitter-buffer", "stock", "--duration", 2),
+    ):
+        assert serving.wait() == 0
+    said = read(folder).settings["client"]
+    assert said.startswith("--jitter-buffer stock --view none; python 3.")
+    assert said in check(run_page(read(folder))).words
 
 
 @pytest.mark.browser
