@@ -49,6 +49,7 @@ def test_a_client_whose_reports_fit_nothing_is_told_of_once_and_expelled(caplog:
     client.report(int((MAX_ASTRAY_S - 2) * FPS), None)
     assert caplog.text.count("client 3: its reports fit no frame sent in the last 10 s") == 1
     assert "time stamps do not survive the path" in caplog.text
+    assert "server.py --code" in caplog.text  # what to do about it
     assert client.expelled == []
     client.report(int(3 * FPS), None)
     assert set(client.expelled) == {"expelled: its reports fit no frame"}

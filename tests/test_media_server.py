@@ -19,6 +19,7 @@ from common.urls import WHEP_TOKEN, WHIP_TOKEN
 from support.programs import PATIENCE, Program, read_summary, run
 from support.relay import run_relay
 from support.whep import serve
+from tools.media_server import measure_media_server
 from tools.procfs import free_port
 from transport import media_server
 from transport.media_server import WhepFrames
@@ -162,3 +163,15 @@ async def test_token_is_needed_and_never_told(
     said = capsys.readouterr()
     for told in (said.out, said.err, caplog.text, path.read_text()):
         assert SECRET not in told
+
+
+@pytest.mark.slow
+def test_media_server_stands_beside_the_straight_way():
+    """Each client's row tells of its own ledger, both of the same run."""
+    results = measure_media_server(4)
+    assert list(results) == ["straight", "through a media server"]
+    for figures in results.values():
+        assert figures["sent"][0] > 60
+        assert figures["scored"][0] > 50
+        assert figures["unmatched"] == [0]
+    assert results["straight"]["p50 ratio"] == [1]

@@ -2,6 +2,7 @@
 
     python3 -m tools.netlab [--seconds 20]     runs server and client over every bad link
     python3 -m tools.netlab --transports       compares the ways that frames can travel, with and without loss
+    python3 -m tools.netlab --media-server     compares what comes through a media server with what comes straight
 
 Each row stands behind the same link without loss, measured in the same run, and tells p95 and p99 as multiples of
 its. The words are those of tools/lab.py.
@@ -24,6 +25,7 @@ from common.remaining import Remaining
 from report.measured import save, take
 from report.tables import Column, Results, Table, show
 from tools.lab import SERVER_ADDRESS, Lab, missing
+from tools.media_server import MEDIA_TABLE, measure_media_server
 from tools.procfs import ROOT, children, processor_time
 
 
@@ -215,6 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="python3 -m tools.netlab", description="Run server and client through a bad network.")
     parser.add_argument("--seconds", type=seconds, default=20, help="for each fault (20)")
     parser.add_argument("--transports", action="store_true", help="compare the ways that frames can travel")
+    parser.add_argument("--media-server", action="store_true", help="compare a media server with the straight way")
     parser.add_argument("--only", default="", metavar="TEXT", help="the links whose name has it (all)")
     parser.add_argument("--seed", type=whole_number, default=1, help="of loss and delay (1)")
     parser.add_argument("--codec", choices=["vp8", "h264"], default="vp8", help="of the video (vp8)")
@@ -222,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--folder", type=Path, help="where to save the results as well, as the benchmark does (nowhere)"
     )
     args = parser.parse_args(argv)
-    reason = missing()
+    reason = missing() if not args.media_server else None
     if reason is not None:
         print(f"netlab.py: error: {reason}", file=sys.stderr)
         return 1
@@ -230,6 +233,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.transports:
         part, table, command = "ways", WAYS_TABLE, f"{command} --transports"
         results = measure_transports(args.seconds)
+    elif args.media_server:
+        part, table = "media-server", MEDIA_TABLE
+        command = f"{command} --media-server --codec {args.codec}"
+        results = measure_media_server(args.seconds, ("--codec", args.codec))
     else:
         part, table = ("links", LINKS_TABLE) if args.codec == "vp8" else ("links-h264", LINKS_H264_TABLE)
         chosen = {"--only": args.only, "--seed": args.seed if args.seed != 1 else "", "--codec": args.codec}
