@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from aiortc.contrib.signaling import TcpSocketSignaling
     from prometheus_client import CollectorRegistry
 
+    from transport.aiortc_ice import Pair
     from transport.line import FrameWay
     from transport.link import Link
 
@@ -180,7 +181,10 @@ class Client:
     def _metrics(self) -> "CollectorRegistry":
         from views.metrics import ClientMetrics
 
-        return ClientMetrics(lambda: {**self._counts, "view_restarts": self._views.restarts}).registry
+        def pair() -> "Pair | None":
+            return self._link.pair if self._link is not None else None
+
+        return ClientMetrics(lambda: {**self._counts, "view_restarts": self._views.restarts}, pair).registry
 
     async def _keep_telling(self) -> None:
         """Tell how it goes: in a terminal in a line that lives, else now and then in one of the log."""
@@ -225,7 +229,11 @@ class Client:
                 return False, End.STOPPED if opened is None else End.VANISHED
             self._connected = True
             self._scored_before = self._counts["scored"]
-            print(f"watching {self._args.signaling_host}:{self._args.signaling_port}; stop with Ctrl-C", flush=True)
+            where, way = (
+                f"{self._args.signaling_host}:{self._args.signaling_port}",
+                f" by {link.pair}" if link.pair else "",
+            )
+            print(f"watching {where}{way}; stop with Ctrl-C", flush=True)
             if not self._views.watched:
                 self._send(Quiet())
             self._send(self._about)

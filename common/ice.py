@@ -47,6 +47,19 @@ class IceServer:
         """Whether it is a TURN server."""
         return self.url.startswith("turn")
 
+    @property
+    def address(self) -> tuple[str, int, str]:
+        """Where it is: host, port, and how to talk to it: udp, tcp or tls.
+
+        >>> IceServer("turns:host").address, IceServer("turn:host:80?transport=tcp").address
+        (('host', 5349, 'tls'), ('host', 80, 'tcp'))
+        """
+        match = URL.fullmatch(self.url)
+        assert match is not None
+        scheme, host, port, transport = match.groups()
+        secure = scheme == "turns"
+        return host, int(port or (5349 if secure else 3478)), "tls" if secure else transport or "udp"
+
 
 @dataclass(frozen=True)
 class IceConfig:
@@ -57,6 +70,11 @@ class IceConfig:
 
     servers: tuple[IceServer, ...] = ()
     relay_only: bool = False
+
+    @property
+    def relay_url(self) -> str:
+        """The URL of the TURN server that is asked; empty if there is none."""
+        return next((each.url for each in self.servers if each.relays), "")
 
 
 def check_url(url: str) -> None:
@@ -130,7 +148,12 @@ def ice_config(args: argparse.Namespace) -> IceConfig:
     Raises:
         ValueError: it is something that cannot be; `check_ice` has told so before.
     """
-    urls = [*args.ice_server, *([args.stun] if args.stun else [])]
+    urls = urls_of(args)
     known = credentials(os.environ, time.time()) if any(url.startswith("turn") for url in urls) else None
     servers = (IceServer(url, *(known or ())) if url.startswith("turn") else IceServer(url) for url in urls)
     return IceConfig(tuple(servers), args.relay_only)
+
+
+def urls_of(args: argparse.Namespace) -> list[str]:
+    """Return the servers that a command line names, --stun among them."""
+    return [*args.ice_server, *([args.stun] if args.stun else [])]

@@ -313,7 +313,7 @@ def check_token(parser: Parser, args: argparse.Namespace, name: str, variable: s
 
 def check_ice(parser: Parser, args: argparse.Namespace) -> None:
     """Refuse STUN and TURN servers that do not go together, and a name and a password that are none."""
-    urls = [*args.ice_server, *([args.stun] if args.stun else [])]
+    urls = ice.urls_of(args)
     for scheme in ("stun", "turn"):
         several = [url for url in urls if url.startswith(scheme)]
         if len(several) > 1:

@@ -44,6 +44,7 @@ class Results:
             lambda: sum(session.kind != VIEWER for session in self.sessions),
             lambda: Counter(session.rung for session in self.sessions),
             lambda: sum(session.kind == VIEWER for session in self.sessions),
+            lambda: Counter(session.pair for session in self.sessions if session.pair is not None),
         )
         self._printing_failed = False
         self._terminal = Terminal(args.print, self.tally, self._present)
@@ -84,7 +85,8 @@ class Results:
     def on_joined(self, session: Session) -> None:
         """Take note of a client that is ready for the film."""
         self.sessions.add(session)
-        logger.info("%s %d: joined from %s", session.kind, session.number, session.peer)
+        way = f" by {session.pair}" if session.pair is not None else ""
+        logger.info("%s %d: joined from %s%s", session.kind, session.number, session.peer, way)
 
     def on_scored(self, session: Session, frame: Frame) -> None:
         """Show a coordinate that was scored."""

@@ -15,6 +15,7 @@ from film.rungs import Subscription
 from film.video_encoder import CODECS
 from scoring.account import Account
 from scoring.ledger import Frame, Ledger
+from transport.aiortc_ice import Pair
 from transport.datachannel import ChannelOffer
 from transport.line import ServerLine
 from transport.link import FramesElsewhere, Link
@@ -107,11 +108,17 @@ class Session:
         """Return the rung that the client is on; 0, the best, where there are none."""
         return self._track.encoded.rule.rung if self._track.encoded is not None else 0
 
+    @property
+    def pair(self) -> Pair | None:
+        """Return the kinds of the two candidates that its connection goes by, if there is one with candidates."""
+        return self._link.pair
+
     def summary(self) -> dict[str, Any]:
-        """Return its score, and what was done for it, as plain numbers."""
+        """Return its score, how it was reached, and what was done for it, as plain values."""
         summary, place = self.ledger.tally.summary(), self._track.encoded
         summary["about"] = self._account.about
         summary["network"] |= {"rung": self.rung, "bitrate": place.bitrate if place is not None else None}
+        summary["pair"] = self.pair._asdict() if self.pair is not None else None
         return summary
 
     def _end(self, why: str) -> None:

@@ -36,6 +36,8 @@ class ServerMetrics(Collector):
         clients: returns how many are connected.
         rungs: returns how many of them are on each rung, 0 is the best.
         viewers: returns how many are shown the film and not scored.
+        pairs: returns how many connections go by which kinds of candidates: ours, the peer's, and how our relay is
+            talked to if there is one.
     """
 
     def __init__(
@@ -44,11 +46,13 @@ class ServerMetrics(Collector):
         clients: Callable[[], int],
         rungs: Callable[[], Mapping[int, int]] = dict,
         viewers: Callable[[], int] = lambda: 0,
+        pairs: Callable[[], Mapping[tuple[str, str, str | None], int]] = dict,
     ) -> None:
         self._tallies = tallies
         self._clients = clients
         self._rungs = rungs
         self._viewers = viewers
+        self._pairs = pairs
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
@@ -113,6 +117,11 @@ class ServerMetrics(Collector):
         yield CounterMetricFamily("ball_reports_repeated", "Reports for a frame that had its state", repeated)
         yield CounterMetricFamily("ball_messages_rejected", "Messages that were none", rejected)
         yield CounterMetricFamily("ball_process_a_restarts", "Deaths of process_a that clients told of", restarts)
+        labels = ["local", "remote", "relay_protocol"]
+        ways = GaugeMetricFamily("ball_connections", "Connections, by the kinds of their candidates", labels=labels)
+        for pair, connections in self._pairs().items():
+            ways.add_metric([each or "" for each in pair], connections)
+        yield ways
         yield from self._collect_network(network)
 
     def _collect_network(self, network: Mapping[str, int]) -> Iterable[Metric]:

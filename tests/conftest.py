@@ -55,6 +55,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "browser": cache(lambda: None if CHROMIUM and CHROMEDRIVER else "no chromium, or no chromedriver"),
     "hosts": cache(lab.missing),
     "werift": cache(lacking_werift),
+    "turn": cache(lambda: lacking_programs("turnserver", "ss")),
     "fresh": cache(lambda: lacking_root() or lacking_programs("debootstrap")),
 }
 

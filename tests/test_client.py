@@ -176,7 +176,7 @@ def test_client_ends_after_its_duration():
         run("client.py", "--signaling-port", port, "--duration", "2") as finding,
     ):
         assert finding.wait() == 0
-        finding.wait_for(f"watching 127.0.0.1:{port}; stop with Ctrl-C")
+        finding.wait_for(f"watching 127.0.0.1:{port} by host to host; stop with Ctrl-C")
         finding.wait_for(r"received \d+ frames, sent \d+ coordinates")
 
 
@@ -188,6 +188,8 @@ class Wire:
         scored: of how many scored frames each score tells.
         end: why it ends then.
     """
+
+    pair = None
 
     def __init__(self, on_message: Callable[[object], None], scored: list[int], end: End) -> None:
         self.heard: list[Message] = []

@@ -23,6 +23,7 @@ from scoring import metrics as health
 from scoring.ledger import Frame, State, Tally
 from support.programs import PATIENCE, read_summary, run
 from tools.procfs import free_port
+from views.metrics import ClientMetrics
 
 
 def get(port: int, path: str) -> tuple[int, str]:
@@ -74,8 +75,8 @@ def some_frame(error_px: float, latency_ms: float) -> Frame:
     )
 
 
-def told_by(watched: health.ServerMetrics) -> dict[str, float]:
-    """Return the samples of a server's metrics, as Prometheus reads them."""
+def told_by(watched: health.ServerMetrics | ClientMetrics) -> dict[str, float]:
+    """Return the samples of a program's metrics, as Prometheus reads them."""
     return metrics(generate_latest(watched.registry).decode())
 
 
@@ -94,6 +95,18 @@ def test_server_metrics_add_up_the_clients():
     assert told["ball_process_a_restarts_total"] == 1
     assert told["ball_reports_repeated_total"] == 6
     assert told["ball_reports_unmatched_total"] == 2
+
+
+def test_metrics_tell_by_which_kinds_of_candidates_connections_go():
+    """A relay and how it is talked to can be told from a straight way, at both ends; no label names a client."""
+    pairs = {("relay", "prflx", "tls"): 2, ("host", "host", None): 1}
+    told = told_by(health.ServerMetrics(tuple, lambda: 3, pairs=lambda: pairs))
+    ways = {name: value for name, value in told.items() if name.startswith("ball_connections")}
+    assert ways == {"ball_connections relay tls prflx": 2, "ball_connections host  host": 1}
+    counts = dict.fromkeys(ClientMetrics.COUNTS, 0)
+    told = told_by(ClientMetrics(lambda: counts, lambda: ("host", "relay", None)))
+    assert told["ball_connections host  relay"] == 1
+    assert not any("ball_connections" in name for name in told_by(ClientMetrics(lambda: counts)))
 
 
 def test_server_metrics_count_figures_in_their_buckets():

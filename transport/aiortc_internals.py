@@ -1,9 +1,10 @@
 """What is private to aiortc and aioice: what is mended in them, and what is reached for.
 
-All of it is in this file and three beside it that have one subject each: aiortc_receiver.py, the parts of a receiver,
-clocks.py and playout.py. Every private name is checked before it is used. Where one is not as expected, things stay as
-the library has them, with one warning; what is lost by that is said below. Each mend has a test that it is needed,
-which fails, and so asks for its removal, as soon as the library needs it no longer (tests/test_aiortc_internals.py).
+All of it is in this file and four beside it that have one subject each: aiortc_receiver.py, the parts of a receiver,
+aiortc_ice.py, STUN and TURN servers, clocks.py and playout.py. Every private name is checked before it is used. Where
+one is not as expected, things stay as the library has them, with one warning; what is lost by that is said below. Each
+mend has a test that it is needed, which fails, and so asks for its removal, as soon as the library needs it no longer
+(tests/test_aiortc_internals.py).
 
     mend                      without it
     datagrams                 one empty UDP datagram from anyone ends a session; strange STUN is a traceback each
@@ -36,6 +37,7 @@ from aiortc.rtcrtpreceiver import StreamStatistics
 from aiortc.rtcsctptransport import RTCSctpTransport
 from aiortc.rtp import is_rtcp
 
+from transport.aiortc_ice import connection_of, mend_servers
 from transport.clocks import mend_clocks
 from transport.mending import replace, unexpected
 from transport.playout import mend_playout
@@ -67,6 +69,7 @@ def mend() -> bool:
             _mend_jitter(),
             mend_clocks(),
             mend_playout(),
+            mend_servers(),
         ]
     )
 
@@ -317,9 +320,7 @@ def last_media(pc: RTCPeerConnection) -> float:
 
 def _noted(pc: RTCPeerConnection, name: str) -> float:
     """Return a time that `_mended_datagrams` has noted; 0 if it has not."""
-    by = pc.sctp or next((each.sender for each in pc.getTransceivers()), None)  # all share one transport
-    connection = getattr(by.transport.transport, "_connection", None) if by is not None else None
-    return float(getattr(connection, name, 0.0))
+    return float(getattr(connection_of(pc), name, 0.0))
 
 
 async def close(pc: RTCPeerConnection, patience: float = CLOSE_TIMEOUT) -> None:

@@ -1,9 +1,40 @@
-"""Servers on the way to a peer, as aiortc takes them."""
+"""STUN and TURN servers: asked for a way to the peer, and told of when they give none.
 
+aioice asks them while it gathers candidates, which takes as long as the slowest of them, 5 s at most, and drops what
+goes wrong. Here it is told, in one line for each server and gathering, with what may be wrong: the error, if there is
+one; and of a server that answers nothing what it makes of a Binding request (RFC 8489, section 3), which every STUN
+server answers, and every TURN server.
+"""
+
+import asyncio
+import contextlib
+import logging
+import re
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from typing import Any, NamedTuple
+
+from aioice import stun
 from aiortc import RTCConfiguration, RTCIceServer
 from aiortc.rtcconfiguration import RTCBundlePolicy, RTCIceTransportPolicy
 
-from common.ice import IceConfig
+from common.ice import CREDENTIAL, SECRET, USERNAME, IceConfig, IceServer
+from transport.aiortc_ice import CANDIDATE, Relay, noting
+
+logger = logging.getLogger(__name__)
+
+PROBE_AFTER = 1.0  # s without a candidate after which a server is looked at
+PROBE_TIMEOUT = 3.0  # s for that; together less than the 5 s that aioice waits
+RESEND_INTERVAL = 0.5  # s between two requests by UDP
+KEEP_INTERVAL, SILENT_AFTER = 10.0, 1.0  # s between two questions to a relay; and if nothing of the peer's has come
+BIND_TIMEOUT = 2.0  # s for a relay to answer one
+MAGIC_COOKIE = bytes.fromhex("2112a442")  # bytes 4 to 7 of a STUN message: RFC 8489, section 5
+NAMES = re.compile(r"""'USERNAME': ('[^']*'|"[^"]*")""")
+CODES = {403: "forbids it", 486: "has no more relays for this name", 508: "has no more relays"}  # RFC 8656, section 19
+SILENT = "answers nothing: a firewall in between, another port, or nobody there"
+ONLY_STUN = "answers STUN, and no request for a relay: is it a TURN server?"
+TOO_LATE = "answers too late"
 
 
 def configuration(ice: IceConfig | None = None) -> RTCConfiguration:
@@ -16,3 +47,200 @@ def configuration(ice: IceConfig | None = None) -> RTCConfiguration:
     servers = [RTCIceServer(urls=each.url, username=each.username, credential=each.credential) for each in ice.servers]
     policy = RTCIceTransportPolicy.RELAY if ice.relay_only else RTCIceTransportPolicy.ALL
     return RTCConfiguration(iceServers=servers, iceTransportPolicy=policy, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
+
+
+def hide_names(record: logging.LogRecord) -> bool:
+    """Take the name that we have at a TURN server out of a line of aioice's log; as a logging filter."""
+    record.msg, record.args = NAMES.sub("'USERNAME': '...'", record.getMessage()), ()
+    return True
+
+
+logging.getLogger("aioice.turn").addFilter(hide_names)
+
+
+# --- While candidates are gathered ---------------------------------------------------------------
+
+
+class Lack(NamedTuple):
+    """A server that gave no candidate: why, in words, and whether it is there at all."""
+
+    server: IceServer
+    reason: str
+    there: bool
+
+
+@contextlib.asynccontextmanager
+async def asking(ice: IceConfig) -> AsyncIterator[list[Lack]]:
+    """Tell which servers gave no candidate while the block gathered, and why; give them, when the block has ended."""
+    lacks: list[Lack] = []
+    probes = {each: asyncio.create_task(_probe_later(each)) for each in ice.servers}
+    try:
+        with noting() as outcomes:
+            yield lacks
+    finally:
+        for task in probes.values():
+            task.cancel()
+        if probes:
+            await asyncio.wait(probes.values())
+    for server, task in probes.items():
+        answers = [answer for kind, answer in outcomes() if kind == ("turn" if server.relays else "stun")]
+        if CANDIDATE in answers:
+            continue
+        error = next((each for each in answers if isinstance(each, Exception)), None)
+        if error is not None:
+            lack = Lack(server, explain(error, server), isinstance(error, stun.TransactionFailed))
+        elif not answers:
+            lack = Lack(server, "was not asked: there is no IPv4 address to ask from", there=True)
+        else:
+            wrong = SILENT if task.cancelled() else task.result()
+            lack = Lack(server, wrong or (ONLY_STUN if server.relays else TOO_LATE), there=wrong is None)
+        lacks.append(lack)
+        logger.warning("%s gave no candidate: it %s", server.url, lack.reason)
+
+
+def explain(error: Exception, server: IceServer) -> str:
+    """Return what an error says of a server, to go after "it"."""
+    host, _, way = server.address
+    match error:
+        case stun.TransactionFailed():
+            said = _explain_code(error, server)
+        case socket.gaierror():
+            said = f"cannot be found: no address for {host} ({error.strerror})"
+        case ConnectionRefusedError():
+            said = f"is not there: nothing listens at this {'UDP' if way == 'udp' else 'TCP'} port"
+        case ssl.SSLCertVerificationError():
+            said = (
+                f"has a certificate that is not trusted: {error.verify_message}; SSL_CERT_FILE names more authorities"
+            )
+        case ssl.SSLError():
+            said = f"speaks no TLS there ({error.reason or error}): turn: instead of turns:, or another port?"
+        case ConnectionError():
+            said = "closes the connection"
+        case TimeoutError():
+            said = SILENT
+        case OSError():
+            said = f"cannot be reached: {error.strerror or error}"
+        case _:
+            said = f"cannot be asked: {error!r}"
+    return said
+
+
+def _explain_code(error: stun.TransactionFailed, server: IceServer) -> str:
+    """Return what a server's refusal says of it."""
+    code, phrase = error.response.attributes.get("ERROR-CODE", (0, "no reason"))
+    told = f"({code} {phrase.strip()})"
+    if code != 401:
+        return f"{CODES.get(code, 'refuses')} {told}"
+    if server.username is None:
+        return f"wants a name and a password {told}, and none are given: {USERNAME} and {CREDENTIAL}, or {SECRET}"
+    names = f"{USERNAME} and {CREDENTIAL}, or {SECRET}"
+    return f"refuses name and password {told}: wrong, or no longer good, or a clock is wrong; see {names}"
+
+
+# --- Looking at a server -------------------------------------------------------------------------
+
+
+async def _probe_later(server: IceServer) -> str | None:
+    await asyncio.sleep(PROBE_AFTER)
+    return await probe(server)
+
+
+async def probe(server: IceServer) -> str | None:
+    """Return what is wrong with a server, to go after "it"; None if it answers as a STUN server does."""
+    host, port, way = server.address
+    stage = f"cannot be found: the name service does not say where {host} is"
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT):
+            await asyncio.get_running_loop().getaddrinfo(host, port)
+            stage = SILENT
+            answer = await (_ask_by_udp(host, port) if way == "udp" else _ask_by_tcp(host, port, way == "tls"))
+    except TimeoutError:
+        return stage
+    except Exception as error:  # whatever there is at that address
+        return explain(error, server)
+    if not answer:
+        return f"closes the connection without an answer{': does it want TLS (turns:)?' if way == 'tcp' else ''}"
+    if answer[4:8] != MAGIC_COOKIE:
+        return "answers something else than STUN: another program listens there"
+    return None
+
+
+def _binding_request() -> bytes:
+    return bytes(stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST))
+
+
+class _Listener(asyncio.DatagramProtocol):
+    """Takes the first datagram, or error, that comes."""
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def datagram_received(self, data: bytes, _: Any) -> None:
+        if not self.answer.done():
+            self.answer.set_result(data)
+
+    def error_received(self, error: Exception) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+async def _ask_by_udp(host: str, port: int) -> bytes:
+    """Return what comes back of a Binding request."""
+    loop, request = asyncio.get_running_loop(), _binding_request()
+    transport, listener = await loop.create_datagram_endpoint(_Listener, remote_addr=(host, port))
+    try:
+        while True:
+            transport.sendto(request)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RESEND_INTERVAL):
+                    return await asyncio.shield(listener.answer)
+    finally:
+        transport.close()
+        listener.answer.cancel()
+
+
+async def _ask_by_tcp(host: str, port: int, secure: bool) -> bytes:
+    """Return the first of what comes back of a Binding request; nothing if the connection is closed instead."""
+    reader, writer = await asyncio.open_connection(host, port, ssl=secure or None)
+    try:
+        writer.write(_binding_request())
+        return await reader.read(20)
+    finally:
+        writer.transport.abort()
+
+
+# --- A relay in use ------------------------------------------------------------------------------
+
+
+async def keep_relay(relay: Relay, silence: Callable[[], float], url: str) -> None:
+    """Ask a relay to go on, now and then, until it says that it does not.
+
+    What is bound there goes on to be (RFC 8656, section 12: ten minutes, or what the server makes of that); a relay
+    that was started again, and so knows nothing of us, says so at once.
+
+    Args:
+        relay: the one.
+        silence: returns for how long (s) nothing has come of the peer.
+        url: its name.
+    """
+    loop = asyncio.get_running_loop()
+    asked, silent = loop.time(), False
+    while True:
+        await asyncio.sleep(SILENT_AFTER)
+        if silence() < SILENT_AFTER and loop.time() - asked < KEEP_INTERVAL:
+            continue
+        try:
+            async with asyncio.timeout(BIND_TIMEOUT):
+                await relay.bind()
+        except (TimeoutError, stun.TransactionTimeout):
+            if not silent:
+                logger.warning("%s answers nothing any more", url)
+            silent = True
+        except stun.TransactionFailed as error:
+            code, phrase = error.response.attributes.get("ERROR-CODE", (0, "no reason"))
+            logger.warning("%s relays no more for us (%s %s)", url, code, phrase.strip())
+            return
+        else:
+            if silent:
+                logger.warning("%s answers again", url)
+            asked, silent = loop.time(), False

@@ -22,6 +22,7 @@ the wish to report alone: line.ServerLine, ClientLine, and a way of frames that 
     on_congested()  is told when latency grows, so that nothing more than needed is sent
     on_loss         is called with each sign that packets get lost on their way to us
     on_round_trip() is told how long it takes to the peer and back
+    pair            what kinds of candidates are in use, if any
     traffic         counts what was sent, and what was sent again
     expel()         ends it because the peer asks too much of us
     goodbye()       tells the peer that we want to end
@@ -43,6 +44,7 @@ from aiortc.contrib.signaling import TcpSocketSignaling
 from ball_track import Image
 from common.sessions import End, PeerError, SessionError, SlowPeerError
 from common.waiting import unless
+from transport.aiortc_ice import Pair
 from transport.signaling import receive_description, say_goodbye
 
 logger = logging.getLogger(__name__)
@@ -83,6 +85,7 @@ class Link(ABC):
         self._on_message = on_message
         self.on_loss: Callable[[], None] = lambda: None
         self.unreliable = False  # whether a message may get lost, so that it is worth saying twice
+        self.pair: Pair | None = None  # of candidates in use, where there are any
         self.traffic: Counter[str] = Counter()  # bytes_sent; packets resent_asked, resent_unasked
         self._cut_off = asyncio.Event()
         self._why = End.EXPELLED  # it was cut off, unless there is an error
@@ -117,8 +120,13 @@ class Link(ABC):
     def _on_heard(self) -> None:
         """Give the handshake the time that it takes: the peer is there, and speaks the protocol."""
         self._stage = UNMET
+        self._allow(HANDSHAKE_TIMEOUT)
+
+    def _allow(self, seconds: float | None) -> None:
+        """Give the handshake so many seconds from now on; None leaves it its time."""
         if self._deadline is not None:
-            self._deadline.reschedule(asyncio.get_running_loop().time() + HANDSHAKE_TIMEOUT)
+            now = asyncio.get_running_loop().time()
+            self._deadline.reschedule(None if seconds is None else now + seconds)
 
     async def until_end(self) -> End:
         """Wait until the peer ends the session, or is expelled, or frames no longer come, and return why.

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 MAX_HANDSHAKES = 64  # at once; more are turned away
 MAX_FROM_ONE = 32  # of them from one address
-SILENCE_TIMEOUT = 7.0  # s for a peer's first word, who may wait 5 s for a STUN server; others need not wait for it
+SILENCE_TIMEOUT = 7.0  # s for a word, be it ours or the peer's: each may wait 5 s for a STUN server before it
 SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # what this machine may have no more of
 START_INTERVAL = 0.005  # s between the starts of two handshakes: each takes 2 ms of the event loop
 
@@ -73,11 +73,15 @@ class _Door:
             async with asyncio.timeout(SILENCE_TIMEOUT) as patience:
                 self._silent[signaling] = patience
 
+                def on_asked() -> None:
+                    if signaling in self._silent:
+                        patience.reschedule(asyncio.get_running_loop().time() + SILENCE_TIMEOUT)
+
                 def on_spoken() -> None:
                     if self._silent.pop(signaling, None) is not None:
                         patience.reschedule(None)  # from now on the handshake's own deadline holds
 
-                signaling.on_spoken = on_spoken
+                signaling.on_asked, signaling.on_spoken = on_asked, on_spoken
                 return await visit.meet()
         except TimeoutError:
             raise SlowPeerError("said nothing") from None

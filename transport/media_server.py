@@ -47,8 +47,7 @@ class HttpOffer(PeerLink):
     async def _shake_hands(self) -> bool:
         self._add_media()
         connected = self._watch_connection()
-        with self._gathering():
-            await self._pc.setLocalDescription(await self._pc.createOffer())
+        await self._describe(self._pc.createOffer)
         await self.signaling.send(self._pc.localDescription)
         answer = await receive_description(self.signaling, "answer")
         if answer is None:

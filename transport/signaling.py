@@ -29,7 +29,7 @@ class AcceptedSignaling(TcpSocketSignaling):
     Attributes:
         peer: its address as HOST:PORT; host: the first part of it.
         kind: what it is, "client" or "browser".
-        on_spoken: called whenever the peer has said something.
+        on_asked: called whenever we have said something; on_spoken: whenever the peer has.
     """
 
     kind = "client"
@@ -38,8 +38,14 @@ class AcceptedSignaling(TcpSocketSignaling):
         super().__init__("", 0)  # where it would listen or dial
         self.peer = format_address(writer.get_extra_info("peername"))
         self.host = self.peer.rpartition(":")[0]
+        self.on_asked: Callable[[], None] = lambda: None
         self.on_spoken: Callable[[], None] = lambda: None
         internals.adopt(self, reader, writer)
+
+    async def send(self, descr: Any) -> None:
+        """Say something to the peer."""
+        await super().send(descr)
+        self.on_asked()
 
     async def receive(self) -> Any:
         """Return the next object that the peer signals; None at the end of the connection."""

@@ -5,26 +5,31 @@ import contextlib
 import itertools
 import logging
 import re
+import time
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager
+from typing import Any
 
 from aiortc import RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from aiortc.contrib.signaling import TcpSocketSignaling
 
-from common.ice import IceConfig
-from common.sessions import End, PeerError
+from common.ice import IceConfig, IceServer
+from common.sessions import End, PeerError, SessionError
 from common.waiting import unless
 from protocol.messages import COORDINATES, COORDINATES_ID, SCORES, Ready, encode
 from transport import aiortc_internals as internals
+from transport.aiortc_ice import Relay, pair_in_use, relay_in_use
 from transport.descriptions import with_candidates
-from transport.ice import configuration
+from transport.ice import Lack, asking, configuration, keep_relay, probe
 from transport.link import HANDSHAKE_TIMEOUT, MAX_BUFFERED, UNHEARD, UNMET, Link, OnMessage, exchange, receive_offer_of
 from transport.signaling import until_bye
 
 logger = logging.getLogger(__name__)
 
 WORD_TIMEOUT = 1.0  # s for the peer's goodbye, from when its end of the connection has closed
+GATHERING_TIMEOUT = 10.0  # s; aioice waits 5 s for the servers that it asks
+RETURN_AFTER, RETURN_INTERVAL = 1.0, 0.5  # s of a handshake without a relay, and between two looks whether it is back
 MAX_CHANNELS = 8  # that a client may open; it needs one
 APPLICATION = re.compile(r"^m=application .*?(?=^m=|\Z)", re.MULTILINE | re.DOTALL)  # the section of the channels
 DCMAP = re.compile(rf'^a=dcmap:(\d{{1,5}}) (?:[^\r\n]*;)?label="{COORDINATES}"', re.MULTILINE)
@@ -47,6 +52,8 @@ class PeerLink(Link):
         self._ice = ice or IceConfig()
         self._pc = RTCPeerConnection(configuration(self._ice))
         self._filmed = asyncio.Event()  # a frame has come of the peer
+        self._lacks: list[Lack] = []  # servers that gave no candidate
+        self._relay: Relay | None = None  # of ours, that the connection goes by
         self._ready = asyncio.Event()  # the client's channel is open: both sides are set up
         self._over = asyncio.Event()  # the connection is closed, or lost
         self._pc.on("connectionstatechange", self._on_state)
@@ -58,6 +65,9 @@ class PeerLink(Link):
         Raises:
             PeerError: there is no way to encrypt for the peer.
         """
+        for lack in self._lacks:
+            if lack.server.relays and not lack.there:
+                self._start(self._await_server(lack.server))
         ready = await unless(self._ready, self.until_end()) is None
         if not ready and self._pc.sctp is not None and self._pc.sctp.transport.state == "failed":
             raise PeerError("DTLS failed; is the peer's certificate RSA? It has to be ECDSA")
@@ -104,10 +114,72 @@ class PeerLink(Link):
                 opened.set()
 
     async def _until_end(self) -> End:
-        return await until_end(self._over, self.signaling)
+        end = await until_end(self._over, self.signaling)
+        if end is End.FAILED and self._relay is not None and self._relay.is_gone():
+            logger.warning("%s has closed its connection with us", self._ice.relay_url)
+        return end
 
     def _last_heard(self) -> float:
         return internals.last_heard(self._pc)
+
+    async def open(self, patience: float = HANDSHAKE_TIMEOUT) -> bool:
+        """Shake hands, and note by what kind of way. Returns False if the peer leaves instead.
+
+        Args:
+            patience: s for the peer to say something; from then on the handshake has HANDSHAKE_TIMEOUT.
+
+        Raises:
+            PeerError: it does not keep to the protocol; SlowPeerError: it does so too slowly.
+            SessionError: something of ours failed.
+        """
+        opened = await super().open(patience)
+        self.pair = pair_in_use(self._pc) if opened else None
+        self._relay = relay_in_use(self._pc) if opened else None
+        if self._relay is not None:
+            self._start(self._keep_relay(self._relay))
+        return opened
+
+    async def _describe(
+        self,
+        create: Callable[[], Coroutine[Any, Any, RTCSessionDescription]],
+        offer: RTCSessionDescription | None = None,
+    ) -> None:
+        """Make the local description, candidates and all; that takes time of its own, and then the handshake has its.
+
+        Args:
+            create: makes an offer or an answer.
+            offer: what it answers.
+
+        Raises:
+            SessionError: no candidate may be used, or none comes.
+        """
+        self._allow(None)
+        try:
+            async with asyncio.timeout(GATHERING_TIMEOUT), asking(self._ice) as lacks:
+                with self._gathering(offer):
+                    await self._pc.setLocalDescription(await create())
+        except TimeoutError:
+            raise SessionError(f"no candidates within {GATHERING_TIMEOUT:g} s") from None
+        self._lacks = lacks
+        if self._ice.relay_only and lacks:
+            raise SessionError(
+                f"no way but a relay is wanted, and {lacks[0].server.url} gives none: it {lacks[0].reason}"
+            )
+        self._allow(HANDSHAKE_TIMEOUT)
+
+    async def _await_server(self, server: IceServer) -> None:
+        """End a handshake that has to do without a relay when the relay is there: the next one has it."""
+        await asyncio.sleep(RETURN_AFTER)
+        while await probe(server) is not None:  # noqa: ASYNC110  # nothing of ours would tell
+            await asyncio.sleep(RETURN_INTERVAL)
+        if not self._ready.is_set():
+            self._error = self._error or SessionError(f"{server.url} is there now")
+            self._cut_off.set()
+
+    async def _keep_relay(self, relay: Relay) -> None:
+        """End the session when the relay that it goes by has lost it."""
+        await keep_relay(relay, lambda: time.monotonic() - self._last_heard(), self._ice.relay_url)
+        self._over.set()
 
     def _gathering(self, offer: RTCSessionDescription | None = None) -> AbstractContextManager[None]:
         """Gather candidates where signaling is: over the loopback nowhere else, and nothing is opened elsewhere.
@@ -119,9 +191,8 @@ class PeerLink(Link):
         if host is None:
             return contextlib.nullcontext()
         elsewhere = offer is not None and not all(map(internals.is_loopback, CANDIDATE.findall(offer.sdp)))
-        return internals.gathering_at(
-            host, only=internals.is_loopback(host) and not elsewhere and not self._ice.servers
-        )
+        near = internals.is_loopback(host) and not elsewhere and not self._ice.servers
+        return internals.gathering_at(host, only=near)
 
     def _local_host(self) -> str | None:
         """Return the address of this machine that signaling goes by; None if there is no connection."""
@@ -157,8 +228,7 @@ class PeerOffer(PeerLink):
             self._ready.set()
             self.on_message(message)
 
-        with self._gathering():
-            await self._pc.setLocalDescription(await self._pc.createOffer())
+        await self._describe(self._pc.createOffer)
         answer = await exchange(self.signaling, with_channel(self._pc.localDescription, COORDINATES_ID))
         if answer is None:
             return False
@@ -211,8 +281,7 @@ class PeerAnswer(PeerLink):
         self.unreliable = number is not None
         self._outgoing.on("open", self._ready.set)
         self._watch_channel(self._outgoing)
-        with self._gathering(offer):
-            await self._pc.setLocalDescription(await self._pc.createAnswer())
+        await self._describe(self._pc.createAnswer, offer)
         answer = self._pc.localDescription
         await self.signaling.send(answer if number is None else with_channel(answer, number))
         opened = await self._until_ready()
@@ -277,6 +346,8 @@ def refusing(kind: str) -> Iterator[None]:
     """Turn whatever aiortc makes of a peer's offer or answer, as `kind` says, into a PeerError."""
     try:
         yield
+    except (PeerError, SessionError):
+        raise
     except Exception as error:  # a StopIteration is a RuntimeError here
         logger.debug("bad %s", kind, exc_info=error)
         raise PeerError(f"an {kind} that cannot be used") from None

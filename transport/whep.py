@@ -153,8 +153,8 @@ class WhepAnswer(MediaSender):
         await accept_description(self._pc, RTCSessionDescription(clean(offer.sdp), "offer"))
         if self._pc.sctp is not None:
             self._outgoing = self._pc.createDataChannel(SCORES, ordered=False, maxRetransmits=0)
-        with refusing("offer"), self._gathering(offer):
-            await self._pc.setLocalDescription(await self._pc.createAnswer())
+        with refusing("offer"):
+            await self._describe(self._pc.createAnswer, offer)
         self._stage = UNMET
         if transceiver.currentDirection != "sendonly":
             raise PeerError("an offer that does not ask for video")

@@ -1,9 +1,9 @@
 """What a client tells of itself over HTTP: counts, as Prometheus reads them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
-from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 
@@ -12,6 +12,7 @@ class ClientMetrics(Collector):
 
     Args:
         counts: returns its counts by the keys of COUNTS.
+        pair: returns the kinds of the candidates in use: ours, the server's, and how our relay is talked to, if any.
     """
 
     COUNTS = {  # noqa: RUF012  # a constant
@@ -24,8 +25,11 @@ class ClientMetrics(Collector):
         "view_restarts": ("ball_view_restarts", "Deaths of the process that makes the page's picture"),
     }
 
-    def __init__(self, counts: Callable[[], Mapping[str, int]]) -> None:
+    def __init__(
+        self, counts: Callable[[], Mapping[str, int]], pair: Callable[[], Sequence[str | None] | None] = lambda: None
+    ) -> None:
         self._counts = counts
+        self._pair = pair
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
@@ -35,3 +39,8 @@ class ClientMetrics(Collector):
         counts = self._counts()
         for key, (name, meaning) in self.COUNTS.items():
             yield CounterMetricFamily(name, meaning, counts[key])
+        labels = ["local", "remote", "relay_protocol"]
+        way = GaugeMetricFamily("ball_connections", "Connections, by the kinds of their candidates", labels=labels)
+        if (pair := self._pair()) is not None:
+            way.add_metric([each or "" for each in pair], 1)
+        yield way

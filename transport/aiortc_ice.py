@@ -1,0 +1,172 @@
+"""What is private to aioice about STUN and TURN servers: what is mended, and what is reached for; see aiortc_internals.
+
+mend                      without it
+answers of servers        what goes wrong at a server is dropped, and nobody learns why there is no candidate
+giving an allocation back a relay that is gone makes a close wait for 63 s of retransmissions
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import aioice.ice
+import aioice.turn
+from aioice.turn import TurnClientMixin
+from aiortc import RTCPeerConnection
+
+from transport.mending import replace, unexpected
+
+GIVE_BACK_TIMEOUT = 0.5  # s for a relay to say that an allocation is gone
+RELAYED = (
+    "component hide_related_address protocol_factory turn_server turn_username turn_password turn_ssl turn_transport"
+)
+CANDIDATE = "candidate"
+Outcome = tuple[str, str | Exception | None]  # "stun" or "turn"; CANDIDATE, what went wrong, or None for no answer
+
+_questions: ContextVar[list[tuple[str, asyncio.Task[Any]]] | None] = ContextVar("questions", default=None)
+
+
+class Pair(NamedTuple):
+    """The kinds of the two candidates that are in use: host, srflx, prflx or relay (RFC 8445, section 4).
+
+    relay_protocol: how a relay of ours is talked to, "udp", "tcp" or "tls"; None if there is none of ours.
+    """
+
+    local: str
+    remote: str
+    relay_protocol: str | None
+
+    def __str__(self) -> str:
+        return f"{self.local}{f'/{self.relay_protocol}' if self.relay_protocol else ''} to {self.remote}"
+
+
+class Relay(NamedTuple):
+    """A relay of ours that is in use.
+
+    bind: asks it to go on, and ends when it has said yes, or raises what it says instead.
+    is_gone: returns whether its own connection has ended.
+    """
+
+    bind: Callable[[], Awaitable[None]]
+    is_gone: Callable[[], bool]
+
+
+# --- Mends ---------------------------------------------------------------------------------------
+
+
+def mend_servers() -> bool:
+    """Mend what is listed above; return whether everything was as expected."""
+    return all(
+        [
+            replace(aioice.ice, "relayed_candidate", RELAYED, _noted("turn")),
+            replace(aioice.ice, "server_reflexive_candidate", "protocol stun_server", _noted("stun")),
+            replace(TurnClientMixin, "delete", "self", _mended_delete),
+        ]
+    )
+
+
+@contextlib.contextmanager
+def noting() -> Iterator[Callable[[], list[Outcome]]]:
+    """Give what returns how each question to a server has ended that the block asks while it gathers.
+
+    What a block that fails has asked for, it gets no more: relays that come all the same are given back.
+    """
+    questions: list[tuple[str, asyncio.Task[Any]]] = []
+    token = _questions.set(questions)
+    try:
+        yield lambda: [(kind, _outcome(task)) for kind, task in questions]
+    except BaseException:
+        for _, task in questions:
+            _give_back(task)
+        raise
+    finally:
+        _questions.reset(token)
+
+
+def _outcome(task: "asyncio.Task[Any]") -> "str | Exception | None":
+    """Return how a question has ended."""
+    if not task.done() or task.cancelled():
+        return None
+    error = task.exception()
+    return error if isinstance(error, Exception) else CANDIDATE
+
+
+def _give_back(task: "asyncio.Task[Any]") -> None:
+    """Forget a question, and give back the relay that has come of it."""
+    if not task.cancel() and _outcome(task) is CANDIDATE and task.result()[1] is not None:
+        task.result()[1].transport.close()
+
+
+def _noted(kind: str) -> Callable[[Callable[..., Awaitable[Any]]], Callable[..., Awaitable[Any]]]:
+    """Return what notes a question to a server: aioice looks at the candidates only, which each is a task to get."""
+
+    def mended(stock: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def ask(*args: Any, **kwargs: Any) -> Any:
+            questions, task = _questions.get(), asyncio.current_task()
+            if questions is not None and task is not None:
+                questions.append((kind, task))
+            return await stock(*args, **kwargs)
+
+        return ask
+
+    return mended
+
+
+def _mended_delete(stock: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Wait for the relay's word for a moment only: the allocation runs out by itself."""
+
+    async def delete(self: Any) -> None:
+        try:
+            async with asyncio.timeout(GIVE_BACK_TIMEOUT):
+                await stock(self)
+        except TimeoutError:
+            self.transport.abort()  # close() would wait until what was written has been taken
+
+    return delete
+
+
+# --- What is reached for -------------------------------------------------------------------------
+
+
+def pair_in_use(pc: RTCPeerConnection) -> Pair | None:
+    """Return what kind of pair a connection goes by; None if there is none, or nothing tells."""
+    connection = connection_of(pc)
+    pair = getattr(connection, "_nominated", {}).get(1)
+    if pair is None:
+        return None
+    local, protocol = pair.local_candidate.type, None
+    if local == "relay":
+        protocol = "tls" if connection.turn_ssl else connection.turn_transport
+    return Pair(local, pair.remote_candidate.type, protocol)
+
+
+def relay_in_use(pc: RTCPeerConnection) -> Relay | None:
+    """Return the relay of ours that a connection goes by; None if it goes by none, or nothing tells."""
+    pair = getattr(connection_of(pc), "_nominated", {}).get(1)
+    if pair is None or pair.local_candidate.type != "relay":
+        return None
+    client = getattr(pair.protocol.transport, "_TurnTransport__inner_protocol", None)
+    names = ("channel_bind", "peer_to_channel", "channel_refresh_at", "channel_refresh_time", "transport")
+    if client is None or not all(hasattr(client, name) for name in names):
+        unexpected("TurnTransport")
+        return None
+    address = pair.remote_addr
+
+    async def bind() -> None:
+        channel = client.peer_to_channel.get(address)
+        if channel is not None:  # else it is being bound for the first time
+            await client.channel_bind(channel, address)
+            now = aioice.turn.time.time()  # type: ignore[attr-defined]  # its own clock
+            client.channel_refresh_at[channel] = now + client.channel_refresh_time
+
+    return Relay(bind, client.transport.is_closing)
+
+
+def connection_of(pc: RTCPeerConnection) -> Any:
+    """Return aioice's half of a connection whose sections are one bundle; None if there is none."""
+    transports = (
+        [pc.sctp.transport] if pc.sctp is not None else [each.receiver.transport for each in pc.getTransceivers()]
+    )
+    return getattr(transports[0].transport, "_connection", None) if transports else None
