@@ -58,6 +58,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--folder", type=Path, default=Path("measured"), help="where to save results, tables and plots (measured)"
     )
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="keep each run there, for python3 -m report RUN [RUN ...] (nowhere)"
+    )
     args = parser.parse_args(argv)
     for part in args.parts:
         if part not in PARTS:
@@ -101,9 +104,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args.folder.mkdir(parents=True, exist_ok=True)
     failed = 0
+
+    def runs_of(name: str) -> Path | None:
+        return args.keep / name if args.keep is not None else None
+
     with contextlib.suppress(KeyboardInterrupt), Remaining("benchmark", runs, each) as remaining:
         for name, part in parts.items():
-            results, failures = measure_part(name, part, args.rounds, args.seconds, remaining.done)
+            results, failures = measure_part(name, part, args.rounds, args.seconds, remaining.done, runs_of(name))
             failed += failures
             command = f"python -m bench {name} --rounds {args.rounds} --seconds {args.seconds:g}"
             remaining.pause()

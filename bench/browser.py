@@ -4,13 +4,12 @@ Where the time goes is what the page says of a median frame; see browser/parts.j
 """
 
 import csv
-import tempfile
 import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench.cases import WARM_UP, BenchError, Case, Figures, Loop, ledger_figures
+from bench.cases import ROWS, WARM_UP, BenchError, Case, Figures, Loop, kept_rows, ledger_figures, run_folder
 from report.case_plots import draw_latency, draw_steps
 from report.tables import Column, Table
 from tools.browser import CHROMEDRIVER, CHROMIUM, run_browser
@@ -32,16 +31,16 @@ class Page(Case):
     query: str = ""
     server: tuple[object, ...] = ()
 
-    def measure(self, seed: int, seconds: float) -> Figures:
+    def measure(self, seed: int, seconds: float, keep: Path | None = None) -> Figures:
         """Open the page, and read what the server's ledger and the page itself say."""
         if CHROMIUM is None or CHROMEDRIVER is None:
             raise BenchError("needs Debian's packages chromium and chromium-driver")
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            rows, port = Path(folder, "ledger.csv"), free_port()
+        with run_folder(keep) as folder, run_folder(None) as profile:
+            port = free_port()
             where = ("--signaling-port", free_port(), "--http", f"127.0.0.1:{port}")
-            film = ("--seed", seed, "--print", "second", "--csv", rows)
+            film = ("--seed", seed, "--print", "second", *kept_rows(folder, keep))
             try:
-                with Program("server.py", *where, *film, *self.server) as server, run_browser(Path(folder)) as browser:
+                with Program("server.py", *where, *film, *self.server) as server, run_browser(profile) as browser:
                     server.wait_for("filming")
                     browser.get(f"http://127.0.0.1:{port}/?{self.query}")
                     server.wait_for("scored [1-9]")
@@ -54,7 +53,7 @@ class Page(Case):
                         raise BenchError(f"the server failed:\n{server.output[-2000:]}")
             except ProgramError as error:
                 raise BenchError(str(error)[-2000:]) from None
-            with rows.open() as file:
+            with (folder / ROWS).open() as file:
                 figures = ledger_figures(csv.DictReader(file), round(seconds * 30))
         named = {name: float(parts[part]) for part, name in zip(PARTS, NAMES, strict=True)}
         return {**figures, **named, "sum": sum(named.values()), "server cpu": cpu}

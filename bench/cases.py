@@ -11,7 +11,7 @@ import statistics
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +25,8 @@ from tools.procfs import free_port, process_a_of, processor_time
 from tools.program import Program, ProgramError
 
 WARM_UP = 1.0  # s, from when all clients get frames until measuring begins
+
+ROWS = "frames.csv"  # as --out calls it
 
 Figures = dict[str, float]  # what one run measured, by name
 
@@ -55,12 +57,13 @@ class Case(ABC):
     quick: bool = False
 
     @abstractmethod
-    def measure(self, seed: int, seconds: float) -> Figures:
+    def measure(self, seed: int, seconds: float, keep: Path | None = None) -> Figures:
         """Measure it once.
 
         Args:
             seed: of the ball's path.
             seconds: how long.
+            keep: the folder in which the run stays, as the server's --out makes it; None: nowhere.
 
         Raises:
             BenchError: it did not come about.
@@ -83,6 +86,22 @@ def processor_times(server: int, client: int) -> Figures:
         raise BenchError(f"a program ended too soon: {error}") from None
 
 
+@contextlib.contextmanager
+def run_folder(keep: Path | None) -> Iterator[Path]:
+    """Give the folder of a run: the one in which it stays, or one that goes again."""
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        yield keep
+        return
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def kept_rows(folder: Path, keep: Path | None) -> tuple[object, ...]:
+    """Return the server's option that writes the rows, and with a run that stays all else."""
+    return ("--csv", folder / ROWS) if keep is None else ("--out", folder)
+
+
 @dataclass(frozen=True)
 class Loop(Case):
     """Server and client, as programs.
@@ -96,12 +115,12 @@ class Loop(Case):
     fps: float = 30.0
     wrapper: str | None = None
 
-    def measure(self, seed: int, seconds: float) -> Figures:
+    def measure(self, seed: int, seconds: float, keep: Path | None = None) -> Figures:
         """Run both, and read what they leave behind."""
-        with tempfile.TemporaryDirectory() as folder:
-            rows, notes = Path(folder, "ledger.csv"), Path(folder, "notes")
+        with run_folder(keep) as folder:
+            rows, notes = folder / ROWS, folder / "notes"
             try:
-                figures = self._run(seed, seconds, rows, notes)
+                figures = self._run(seed, seconds, kept_rows(folder, keep), notes)
             except ProgramError as error:
                 raise BenchError(str(error)[-2000:]) from None
             frames = round(seconds * self.fps)
@@ -111,8 +130,8 @@ class Loop(Case):
             with rows.open() as file:
                 return figures | ledger_figures(csv.DictReader(file), frames)
 
-    def _run(self, seed: int, seconds: float, rows: Path, notes: Path) -> Figures:
-        """Run both until all has been measured; return the processors' share."""
+    def _run(self, seed: int, seconds: float, rows: Sequence[object], notes: Path) -> Figures:
+        """Run both until all has been measured; return the processors' share. rows: the option that keeps the rows."""
         port = free_port()
         before: dict[str | None, tuple[object, ...]] = {
             None: (),
@@ -120,7 +139,7 @@ class Loop(Case):
             "bench.tracing": ("-m", "bench.tracing", notes),
         }
         where = ("--signaling-port", port)
-        film = ("--fps", self.fps, "--seed", seed, "--print", "second", "--csv", rows)
+        film = ("--fps", self.fps, "--seed", seed, "--print", "second", *rows)
         with contextlib.ExitStack() as programs:
 
             def run(*command: object) -> Program:
@@ -204,7 +223,7 @@ class Floor(Case):
     fps: float = 30.0
     bitrate: int = 500_000
 
-    def measure(self, seed: int, seconds: float) -> Figures:
+    def measure(self, seed: int, seconds: float, keep: Path | None = None) -> Figures:  # noqa: ARG002  # no run
         """Encode and decode each frame when it is due: a processor that has slept is slower than one that has not."""
         scene = Scene(self.width, self.height, self.fps, seed=seed)
         encode, decode = floor_codec(scene, self.codec, self.encoder, self.bitrate)

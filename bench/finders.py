@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import av
@@ -177,7 +178,7 @@ def figures_of(name: str, outcomes: Sequence[Outcome]) -> Figures:
 class Held(Case):
     """One way of WAYS, held against every clip; its name is the way's."""
 
-    def measure(self, seed: int, seconds: float) -> Figures:
+    def measure(self, seed: int, seconds: float, keep: Path | None = None) -> Figures:  # noqa: ARG002  # no run
         """Show it all clips."""
         frames = min(MAX_FRAMES, round(seconds * FPS))
         threads = cv2.getNumThreads()
@@ -234,7 +235,7 @@ def draw_finders(results: Results, figure: "Figure") -> None:
                 linespacing=0.9,
             )
         set_log(axes)
-        axes.set(xlim=(0.001, 100), xlabel="error, px: mean (full), p99 (hollow)")
+        axes.set(xlim=(0.001, 1000), xlabel="error, px: mean (full), p99 (hollow)")
         axes.set_title(title, fontsize=9)
         axes.grid(axis="x", alpha=0.25)
 

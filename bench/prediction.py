@@ -12,7 +12,6 @@ The first second is not counted: a prediction needs two coordinates, and the loo
 """
 
 import csv
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ball_track import Scene
-from bench.cases import BenchError, Case, Figures
+from bench.cases import ROWS, BenchError, Case, Figures, run_folder
 from report.case_plots import draw_dots, lay_out, set_log
 from report.plots import LINES
 from report.tables import Column, Results, Table, median
@@ -44,21 +43,20 @@ class Aged(Case):
     loss: float = 0
     speed: float = 240
 
-    def measure(self, seed: int, seconds: float) -> Figures:
+    def measure(self, seed: int, seconds: float, keep: Path | None = None) -> Figures:
         """Run both programs, and read what the server wrote of each frame."""
         reason = missing()
         if reason is not None:
             raise BenchError(reason)
         scene = Scene(speed=self.speed, seed=seed)
         fault = Fault(self.name, self.loss, self.delay, self.jitter)
-        with tempfile.TemporaryDirectory() as folder:
-            rows = Path(folder, "ledger.csv")
-            options = ("--speed", f"{self.speed:g}", "--seed", f"{seed}", "--csv", str(rows))
+        with run_folder(keep) as folder:
+            options = ("--speed", f"{self.speed:g}", "--seed", f"{seed}")
             try:
-                measure(fault, seconds + WARM_UP, WAYS[0], options, seed)
+                measure(fault, seconds + WARM_UP, WAYS[0], options, seed, folder)
             except (OSError, RuntimeError, TimeoutExpired) as error:
                 raise BenchError(f"the programs did not run: {error}") from None
-            with rows.open() as file:
+            with (folder / ROWS).open() as file:
                 return aged_figures(csv.DictReader(file), scene)
 
 
@@ -146,4 +144,5 @@ TABLE = Table(
     "prediction",
     draw_aged,
     "How far off the ball a coordinate is when it arrives",
+    lines=2.2,
 )

@@ -1,19 +1,23 @@
 """All cases of a part, measured in rounds."""
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from bench.cases import BenchError, Case, Figures
 from bench.parts import Part
-from report.tables import Results
+from report.tables import Results, folder_name
 
 
-def measure_part(name: str, part: Part, rounds: int, seconds: float, say: Callable[[str], None]) -> tuple[Results, int]:
+def measure_part(
+    name: str, part: Part, rounds: int, seconds: float, say: Callable[[str], None], keep: Path | None = None
+) -> tuple[Results, int]:
     """Measure all cases of a part, round by round; what fails is told and left out.
 
     Args:
         name: the part's.
         rounds, seconds: how many, and how long a case takes in each.
         say: is told of each run.
+        keep: the folder in which the runs stay, one folder each; None: nowhere.
 
     Returns:
         The results, and how many runs failed.
@@ -22,7 +26,8 @@ def measure_part(name: str, part: Part, rounds: int, seconds: float, say: Callab
     failures = 0
     for number, case in in_turns(part.cases, rounds):
         try:
-            figures = case.measure(seed=number, seconds=seconds)
+            place = keep / f"{folder_name(case.name)}-{number}" if keep is not None else None
+            figures = case.measure(number, seconds, place)
         except BenchError as error:
             say(f"{name}, round {number}: {case.name}: FAILED: {error}")
             failures += 1

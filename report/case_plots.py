@@ -34,7 +34,7 @@ def save(table: Table, results: Results, path: Path, digest: str = "") -> None:
     assert table.draw is not None
     rows = rows_of(table, results)
     lines = len(rows) + len(groups(rows)) if grouped(rows) else len(rows)
-    height = max(3.2, FRAME + ROW * lines)
+    height = max(3.2, FRAME + ROW * lines * table.lines)
 
     def draw(figure: "Figure") -> None:
         assert table.draw is not None

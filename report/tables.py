@@ -6,6 +6,7 @@ Words:
     figure    a name and its values, one for each round
 """
 
+import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -38,7 +39,7 @@ class Table(NamedTuple):
 
     title: what stands above it; name: of its place in a page, and of the plot's file; draw: draws the plot, see
     plots.py, None where there is none; caption: stands above the plot; rows: which cases it has, and what they are
-    called in it, None: all, by their names.
+    called in it, None: all, by their names; lines: how many lines of the plot a case takes.
     """
 
     title: str
@@ -47,6 +48,7 @@ class Table(NamedTuple):
     draw: "Callable[[Results, Figure], None] | None" = None
     caption: str = ""
     rows: Mapping[str, str] | None = None
+    lines: float = 1.0
 
 
 def rows_of(table: Table, results: Results) -> Results:
@@ -139,6 +141,15 @@ def packed(widths: Sequence[int], room: int) -> list[list[int]]:
         tables[-1].append(i)
         left -= width
     return tables
+
+
+def folder_name(case: str) -> str:
+    """Return a case's name as a folder's.
+
+    >>> folder_name("this project: H.264, blue ball")
+    'this-project-H.264-blue-ball'
+    """
+    return re.sub(r"[^\w.]+", "-", case).strip("-")
 
 
 def median(figures: Mapping[str, Sequence[float]], name: str) -> float:

@@ -12,6 +12,7 @@ from rich.console import Console
 from bench import __main__ as bench
 from bench import cases, parts, rounds, tracing
 from report import case_plots, measured, tables
+from report.__main__ import main as report
 
 
 def row(client: int, k: int, state: str = "scored", error: float = 0.0, latency: float = 0.0) -> dict[str, str]:
@@ -65,7 +66,7 @@ class Counted(cases.Case):
         super().__init__(name, ratios)
         self.values = list(values)
 
-    def measure(self, seed: int, seconds: float) -> cases.Figures:
+    def measure(self, seed: int, seconds: float, keep: Path | None = None) -> cases.Figures:
         """Return the next value."""
         value = self.values[seed - 1]
         if value < 0:
@@ -257,6 +258,20 @@ def test_loop_plain_scores_as_well():
     figures = cases.Loop("plain", server=server, client=client, wrapper="bench.plain").measure(seed=1, seconds=0.5)
     assert figures["scored"] > 50
     assert figures["error p50"] < 1
+
+
+@pytest.mark.slow
+def test_runs_that_are_kept_are_compared_as_any_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """A benchmark that keeps its runs leaves folders of which pages and comparisons are made."""
+    stock = cases.Loop("stock", client=("--jitter-buffer", "stock"))
+    part = parts.Part((cases.Loop("a: marker"), stock), ())
+    results, failures = rounds.measure_part("some", part, 1, 3, lambda _: None, tmp_path)
+    assert failures == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-marker-1", "stock-1"]
+    assert report([str(tmp_path / "a-marker-1"), str(tmp_path / "stock-1")]) == 0
+    told = capsys.readouterr().out
+    assert "--jitter-buffer stock" in re.sub(r"[\s│]+", " ", told)
+    assert results["stock"]["latency p50"][0] > results["a: marker"]["latency p50"][0]
 
 
 def test_loop_says_what_a_program_complained_of():

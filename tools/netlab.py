@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from common.options import Parser, seconds, whole_number
 from common.remaining import Remaining
 from report.measured import save, take
-from report.tables import Column, Results, Table, show
+from report.tables import Column, Results, Table, folder_name, show
 from tools.lab import SERVER_ADDRESS, Lab, missing
 from tools.media_server import MEDIA_TABLE, measure_media_server
 from tools.procfs import ROOT, children, processor_time
@@ -100,7 +100,12 @@ WAYS_TABLE = Table(
 
 
 def measure(
-    fault: Fault, seconds: float, way: Sequence[str] = WAYS[0], options: Sequence[str] = (), seed: int = 1
+    fault: Fault,
+    seconds: float,
+    way: Sequence[str] = WAYS[0],
+    options: Sequence[str] = (),
+    seed: int = 1,
+    keep: Path | None = None,
 ) -> dict[str, Any]:
     """Run server and client through a fault.
 
@@ -108,6 +113,7 @@ def measure(
         way: how the frames travel, and the server's options for that.
         options: more of the server's.
         seed: of loss and delay.
+        keep: the folder in which the run stays, as the server's --out makes it; None: nowhere.
 
     Returns:
         The server's summary; and, of the second half of the run, `kbit_s` that left the server, headers and
@@ -115,9 +121,10 @@ def measure(
     """
     impairments = (fault.loss, fault.delay, fault.jitter, fault.rate, fault.burst, seed)
     with Lab(*impairments) as lab, tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "summary.json"
-        where = ["--signaling-host", SERVER_ADDRESS]
-        serve = ["server.py", *where, "--once", "--summary", str(path), "--transport", *way, *options]
+        out = keep or Path(folder)
+        out.mkdir(parents=True, exist_ok=True)
+        path, where = out / "summary.json", ["--signaling-host", SERVER_ADDRESS]
+        serve = ["server.py", *where, "--once", "--out", str(out), "--transport", *way, *options]
         find = ["client.py", *where, "--transport", way[0], "--view", "none"]
         server = subprocess.Popen([*lab.server, sys.executable, *serve], stdout=subprocess.DEVNULL, cwd=ROOT)
         client = subprocess.Popen([*lab.client, sys.executable, *find], stdout=subprocess.PIPE, cwd=ROOT, text=True)
@@ -177,19 +184,31 @@ def brief(figures: dict[str, float]) -> str:
     return f"scored {figures['scored']:.1f} %" + (f", {quantiles}" if quantiles else "")
 
 
-def measure_transports(seconds: float) -> Results:
-    """Return what came of the ways that frames can travel, without and with loss."""
+def measure_transports(seconds: float, keep: Path | None = None) -> Results:
+    """Return what came of the ways that frames can travel, without and with loss.
+
+    Args:
+        seconds: for each run.
+        keep: the folder in which the runs stay, one folder each; None: nowhere.
+    """
     results: Results = {}
     with Remaining("ways to travel", 2 * len(WAYS), seconds + OVERHEAD) as remaining:
         for loss, way in itertools.product((0, 5), WAYS):
-            figures = figures_of(measure(Fault("", loss=loss), seconds, way))
             name = f"{loss} % loss: {' '.join(way)}"
+            figures = figures_of(measure(Fault(name, loss=loss), seconds, way, keep=run_folder(keep, name)))
             results[name] = kept(figures)
             remaining.done(f"{name}: {brief(figures)}")
     return results
 
 
-def measure_links(faults: Sequence[Fault], seconds: float, options: Sequence[str], seed: int) -> Results:
+def run_folder(keep: Path | None, name: str) -> Path | None:
+    """Return where a run stays."""
+    return keep / folder_name(name) if keep is not None else None
+
+
+def measure_links(
+    faults: Sequence[Fault], seconds: float, options: Sequence[str], seed: int, keep: Path | None = None
+) -> Results:
     """Return what came of the bad links, each behind the same link without loss.
 
     Args:
@@ -197,12 +216,14 @@ def measure_links(faults: Sequence[Fault], seconds: float, options: Sequence[str
         seconds: for each run.
         options: more of the server's options.
         seed: of loss and delay.
+        keep: the folder in which the runs stay, one folder each; None: nowhere.
     """
     links = list(dict.fromkeys(link for fault in faults for link in (fault.calm(), fault)))
     results: Results = {}
     with Remaining("links", len(links), seconds + OVERHEAD) as remaining:
         for link in links:
-            figures = figures_of(measure(link, seconds, options=options, seed=seed))
+            place = run_folder(keep, link.name)
+            figures = figures_of(measure(link, seconds, options=options, seed=seed, keep=place))
             calm = results.get(link.calm().name, kept(figures))
             for share in ("p95", "p99"):
                 if f"latency {share}" in figures and f"latency {share}" in calm:
@@ -218,11 +239,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=seconds, default=20, help="for each fault (20)")
     parser.add_argument("--transports", action="store_true", help="compare the ways that frames can travel")
     parser.add_argument("--media-server", action="store_true", help="compare a media server with the straight way")
-    parser.add_argument("--only", default="", metavar="TEXT", help="the links whose name has it (all)")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="the links whose name has it; any number (all)",
+    )
     parser.add_argument("--seed", type=whole_number, default=1, help="of loss and delay (1)")
     parser.add_argument("--codec", choices=["vp8", "h264"], default="vp8", help="of the video (vp8)")
     parser.add_argument(
         "--folder", type=Path, help="where to save the results as well, as the benchmark does (nowhere)"
+    )
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="keep each run there, for python3 -m report RUN [RUN ...] (nowhere)"
     )
     args = parser.parse_args(argv)
     reason = missing() if not args.media_server else None
@@ -232,17 +262,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = f"python -m tools.netlab --seconds {args.seconds:g}"
     if args.transports:
         part, table, command = "ways", WAYS_TABLE, f"{command} --transports"
-        results = measure_transports(args.seconds)
+        results = measure_transports(args.seconds, args.keep)
     elif args.media_server:
         part, table = "media-server", MEDIA_TABLE
         command = f"{command} --media-server --codec {args.codec}"
         results = measure_media_server(args.seconds, ("--codec", args.codec))
     else:
         part, table = ("links", LINKS_TABLE) if args.codec == "vp8" else ("links-h264", LINKS_H264_TABLE)
-        chosen = {"--only": args.only, "--seed": args.seed if args.seed != 1 else "", "--codec": args.codec}
-        command = " ".join([command, *(f"{name} {shlex.quote(str(value))}" for name, value in chosen.items() if value)])
-        faults = [fault for fault in FAULTS if args.only in fault.name]
-        results = measure_links(faults, args.seconds, ("--codec", args.codec), args.seed)
+        chosen = [*(("--only", text) for text in args.only), ("--seed", args.seed), ("--codec", args.codec)]
+        command = " ".join([command, *(f"{name} {shlex.quote(str(value))}" for name, value in chosen)])
+        faults = [fault for fault in FAULTS if not args.only or any(text in fault.name for text in args.only)]
+        results = measure_links(faults, args.seconds, ("--codec", args.codec), args.seed, args.keep)
     show(table, results)
     if args.folder is None:
         return 0
