@@ -7,6 +7,8 @@
 # make transports          the ways that frames can travel, side by side, a table (needs root)
 # make soak [MINUTES=10]   memory over time, a table
 # make bench [BENCH=--quick]  what the loop costs, tables and plots in measured/; its options: python -m bench --help
+# make figures [TAKE=measured]  the tables and plots of README and docs, from docs/measured; TAKE: from new results
+# make docs                the docs as a site in reports/site, strictly: no dead link
 # make images              build both images and run them as two containers (docker or podman)
 # make manifests           check Dockerfiles, compose.yaml and k8s/
 # make lint                style and types
@@ -23,14 +25,15 @@ SECONDS ?= 20
 MINUTES ?= 10
 BENCH ?=
 
-.PHONY: run demo test test-all test-shuffled netlab transports soak bench images manifests lint types format clean
+.PHONY: run demo test test-all test-shuffled netlab transports soak bench figures docs images manifests lint types format \
+	clean
 
 $(RUNNING): requirements.txt tools/setup.py
 	@command -v $(PYTHON) > /dev/null || { echo "set-up: error: no $(PYTHON) here: install Debian's packages python3 and python3-venv, or make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) tools/setup.py
 	@touch $@
 
-$(TESTING): requirements-dev.txt $(RUNNING)
+$(TESTING): requirements-dev.txt requirements-report.txt requirements-docs.txt $(RUNNING)
 	@$(PYTHON) tools/setup.py tests
 	@touch $@
 
@@ -77,6 +80,12 @@ soak: $(TESTING)
 
 bench: $(TESTING)
 	$(BIN)/python -m bench $(BENCH)
+
+figures: $(TESTING)
+	$(BIN)/python -m tools.figures $(if $(TAKE),--take $(TAKE))
+
+docs: $(TESTING)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
 
 images:
 	tools/images.sh

@@ -4,7 +4,7 @@
 
 Each client gets the film as WebRTC video and sends back where it found the ball in which frame. As the server
 knows where the ball truly was in that very frame, the loop measures what remote vision costs: pixels of
-error, milliseconds of latency, frames lost. README.md has the protocol.
+error, milliseconds of latency, frames lost. docs/protocol.md has the protocol.
 """
 
 if __name__ == "__main__":  # before the imports, which take a while

@@ -1,5 +1,6 @@
 """README and docs: what they link to is there, and every option is described."""
 
+import os
 import re
 import subprocess
 import sys
@@ -32,6 +33,29 @@ def test_every_option_is_described(name: str):
     other = "client.py" if name == "server.py" else "server.py"
     theirs = subprocess.run([sys.executable, other, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert rows <= options | set(re.findall(r"--[a-z][a-z-]*", theirs.stdout))
+
+
+def test_docs_are_a_site(tmp_path: Path):
+    """Every page is in the site's table of contents, and no link or anchor in any of them leads nowhere."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert "Ball over WebRTC" in index
+    assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?://', index)  # nothing is asked for elsewhere
+
+
+def test_workflow_in_the_docs_is_one(tmp_path: Path):
+    """The example for GitHub Actions is what GitHub takes, and keeps the run as an artefact."""
+    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "report.md").read_text(encoding="utf-8"), re.DOTALL)
+    workflow = tmp_path / "vision.yml"
+    workflow.write_text(block, encoding="utf-8")
+    check = Path(sys.executable).with_name("check-jsonschema")
+    command = [str(check), "--builtin-schema", "vendor.github-workflows", str(workflow)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "upload-artifact" in block
 
 
 def test_readme_is_one_page():
