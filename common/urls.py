@@ -6,6 +6,9 @@ import re
 from urllib.parse import urlsplit
 
 WHIP_TOKEN, WHEP_TOKEN = "BALL_WHIP_TOKEN", "BALL_WHEP_TOKEN"  # in the environment: a command line can be read by all
+CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+LONG = re.compile(r"(?<=/)[\w-]{20,}(?=[/?#]|$)")  # a part of a path that may be a key; some services have it there
+KEYS = re.compile(r"(?<=[?&])([^=&\s]*(?:token|key|jwt|auth|secret|pass|sig)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
 PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
 
@@ -39,3 +42,14 @@ def token(variable: str) -> str | None:
     if value is not None and not PRINTABLE.fullmatch(value):
         raise ValueError(f"{variable}: has a character that no token has, maybe the line break of a file")
     return value
+
+
+def without_secrets(url: str) -> str:
+    """Return an address as it may be told: without name, password, keys, and whatever follows a question mark.
+
+    >>> without_secrets("https://me:secret@media.example/film/whip?token=secret")
+    'https://media.example/film/whip'
+    >>> without_secrets("https://customer.example/c29c3af7da2b64a561ccffac37aedbee/webRTC/publish")
+    'https://customer.example/.../webRTC/publish'
+    """
+    return LONG.sub("...", CREDENTIALS.sub("", url)).partition("?")[0].partition("#")[0]

@@ -6,12 +6,10 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from yarl import URL
-
 from common.ice import ice_config
 from common.sessions import PeerError, SessionError
-from common.urls import WHIP_TOKEN, token
-from transport.http_signaling import HttpSignaling, UnavailableError, joined, shown
+from common.urls import WHIP_TOKEN, token, without_secrets
+from transport.http_signaling import HttpSignaling, UnavailableError, joined
 from transport.media_server import WhipOffer, pauses
 
 if TYPE_CHECKING:  # server.py runs as __main__, and is not to be imported a second time
@@ -36,7 +34,7 @@ class Publisher:
         say: Callable[[str], None],
     ) -> None:
         self._args, self._create_track, self._say = args, create_track, say
-        self._where = shown(URL(args.whip))
+        self._where = without_secrets(args.whip)
         self._sessions = 0
         self._end = ""  # of the last one
 

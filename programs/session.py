@@ -153,6 +153,7 @@ class Session:
     async def _let_report_alone(self) -> None:
         """Take reports from a client that sees the film elsewhere: each frame that anybody gets is entered for it."""
         self._track.stop()
+        self._track.encoded = None  # nothing is known of the connection that its frames come by
         await self._link.close()
         self._link = ServerLine(self._signaling, self._account.on_message)
         self.ledger.tally.network = self._link.traffic

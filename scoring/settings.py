@@ -11,9 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from common.urls import CREDENTIALS, KEYS, LONG
+
 PACKAGES = ("aiortc", "aioice", "av", "numpy", "opencv-python", "opencv-python-headless")
-CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")  # in a URL
-SECRETS = re.compile(r"(?<=[?&])([^=&\s]*(?:token|key|jwt|auth|secret|pass|sig)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
+HTTP = re.compile(r"https?://\S+")  # may have keys where a camera's address has none
 
 
 class Settings:
@@ -45,18 +46,18 @@ class Settings:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON has it; of a URL without the name, password and tokens in it.
+    """Return a value as JSON has it; of a URL without the name, password and keys in it.
 
     >>> plain((640, 480)), plain("rtsp://me:secret@camera/1")
     ([640, 480], 'rtsp://camera/1')
-    >>> plain("https://media/whip?room=7&access_token=secret")
-    'https://media/whip?room=7&access_token=...'
+    >>> plain("--whip=https://media/whip?room=7&access_token=secret")
+    '--whip=https://media/whip?room=7&access_token=...'
     """
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, list | tuple):
         return [plain(each) for each in value]
-    return SECRETS.sub(r"\1...", CREDENTIALS.sub("", str(value)))
+    return HTTP.sub(lambda url: LONG.sub("...", KEYS.sub(r"\1...", url[0])), CREDENTIALS.sub("", str(value)))
 
 
 def versions() -> dict[str, str]:

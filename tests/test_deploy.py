@@ -248,6 +248,20 @@ def test_compose_waits_for_a_healthy_server():
         assert service(name)["cap_drop"] == ["ALL"]
 
 
+def test_profile_of_a_media_server_publishes_and_watches_the_same_film():
+    """What one program publishes the other watches, at the service that the file has, and reports to the first."""
+    args, _ = server_options.parse_args(own_options("server") + service("publisher")["command"])
+    watching = client_options.parse_args(own_options("client") + service("watcher")["command"])
+    where, _, path = args.whip.removeprefix("http://mediamtx:8889/").partition("/")
+    assert (where, path) == ("film", "whip")
+    assert watching.whep == args.whip.replace("/whip", "/whep")
+    assert watching.signaling_host == "publisher"
+    for name in ("mediamtx", "publisher", "watcher"):
+        assert service(name)["profiles"] == ["media-server"]
+        assert service(name)["read_only"] is True
+        assert service(name)["cap_drop"] == ["ALL"]
+
+
 # --- k8s/ ----------------------------------------------------------------------------------------
 
 

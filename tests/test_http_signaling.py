@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import web
 from aiortc import RTCSessionDescription
-from yarl import URL
 
 from common.ice import IceConfig, IceServer
 from common.sessions import PeerError, SessionError
@@ -189,8 +188,3 @@ async def test_answer_without_an_end_is_cut():
     async with endpoint(handler) as url, signaling(f"{url}/whip") as ours:
         await ours.send(OFFER)
         assert len((await ours.receive()).sdp) <= http_signaling.MAX_ANSWER
-
-
-def test_address_is_shown_without_what_is_secret():
-    """Names, passwords and queries stay out of what is told."""
-    assert http_signaling.shown(URL("https://u:p@h.example:8443/a/b?k=v#f")) == "https://h.example:8443/a/b"

@@ -106,6 +106,7 @@ async def test_reports_are_scored_against_the_film_that_others_get(transport: st
         (client,) = serving.results.clients
         assert (client["kind"], client["end"], client["transport"]) == ("client", "bye", "elsewhere")
         frames = client["frames"]
+        assert client["network"]["rung"] == 0
         assert frames["scored"] == 40
         assert frames["unmatched"] == 0
         assert frames["lost"] == frames["sent"] - 40 < 30  # what was shown after the last report

@@ -27,6 +27,7 @@ from yarl import URL
 
 from common.ice import IceConfig, IceServer
 from common.sessions import PeerError, SessionError
+from common.urls import without_secrets
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class HttpSignaling(TcpSocketSignaling):
         self.url = URL(url)
         self.ice_servers: tuple[IceServer, ...] = ()  # that the server has named
         self.own_host: str | None = None  # the address of this machine by which there is a way to it
-        self._name = f"{option} {shown(self.url)}"
+        self._name = f"{option} {without_secrets(url)}"
         self._token, self._variable = token, variable
         self._http: aiohttp.ClientSession | None = None
         self._session: URL | None = None
@@ -173,7 +174,9 @@ class HttpSignaling(TcpSocketSignaling):
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED):
             wrong = f"is the token in {self._variable} right?" if self._token else f"{self._variable} has no token"
             if response.url.origin() != self.url.origin():
-                wrong = f"it was sent on to {shown(response.url)}, which gets no token: name that address"
+                wrong = (
+                    f"it was sent on to {without_secrets(str(response.url))}, which gets no token: name that address"
+                )
             raise PeerError(f"{said}; {wrong}")
         if status in LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             why = LATER.get(HTTPStatus(status)) if status in LATER else ""
@@ -202,15 +205,6 @@ def joined(ours: IceConfig, theirs: tuple[IceServer, ...]) -> IceConfig:
         if all(server.relays != each.relays for each in servers):
             servers.append(server)
     return IceConfig(tuple(servers), ours.relay_only)
-
-
-def shown(url: URL) -> str:
-    """Return an address as it may be told: without name, password and whatever follows a question mark.
-
-    >>> shown(URL("https://me:secret@media.example/film/whip?token=secret"))
-    'https://media.example/film/whip'
-    """
-    return str(url.with_user(None).with_query(None).with_fragment(None))
 
 
 def reason_of(error: aiohttp.ClientError) -> str:
