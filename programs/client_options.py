@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from common import options
 from common.urls import WHEP_TOKEN, http_url
+from common.versions import versions
 from finding import color
 from finding.own import finder_name
 from protocol.messages import MAX_ABOUT
-from scoring.settings import versions
 from views.views import kinds
 
 HUE_SPREAD = 15  # degrees to either side of a colour that was given

@@ -7,13 +7,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from common.urls import CREDENTIALS, KEYS, LONG
+from common.versions import versions
 
-PACKAGES = ("aiortc", "aioice", "av", "numpy", "opencv-python", "opencv-python-headless")
 HTTP = re.compile(r"https?://\S+")  # may have keys where a camera's address has none
 
 
@@ -58,17 +57,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(each) for each in value]
     return HTTP.sub(lambda url: LONG.sub("...", KEYS.sub(r"\1...", url[0])), CREDENTIALS.sub("", str(value)))
-
-
-def versions() -> dict[str, str]:
-    """Return the version of Python, and of each of PACKAGES that is here."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def processor() -> str:
