@@ -43,6 +43,7 @@ from programs.client_options import about, parse_args
 from programs.living_line import LivingLine
 from protocol.messages import (
     About,
+    Curious,
     Found,
     Message,
     MessageError,
@@ -53,6 +54,7 @@ from protocol.messages import (
     Restarted,
     Score,
     Skipped,
+    Truth,
     encode,
     parse,
 )
@@ -234,8 +236,7 @@ class Client:
                 f" by {link.pair}" if link.pair else "",
             )
             print(f"watching {where}{way}; stop with Ctrl-C", flush=True)
-            if not self._views.watched:
-                self._send(Quiet())
+            self._send(Curious() if self._views.watched else Quiet())
             self._send(self._about)
             asyncio.get_running_loop().call_later(ABOUT_AGAIN, link.send, encode(self._about))
             end = await unless(self.stop, link.until_end())
@@ -334,15 +335,17 @@ class Client:
     def _on_message(self, data: object) -> None:
         """Take note of what the server made of a coordinate."""
         try:
-            score = parse(data)
+            message = parse(data)
         except MessageError as error:
             logger.debug("message rejected: %s", error)
             return
-        if isinstance(score, Score):
-            self._counts["scored"] = max(self._counts["scored"], self._scored_before + score.scored)
-            self._line.on_latency(score.latency_ms)
-            self._reporting.on_score(score, asyncio.get_running_loop().time())
-            self._views.on_score(score)
+        if isinstance(message, Truth):
+            self._views.on_truth(message)
+        if isinstance(message, Score):
+            self._counts["scored"] = max(self._counts["scored"], self._scored_before + message.scored)
+            self._line.on_latency(message.latency_ms)
+            self._reporting.on_score(message, asyncio.get_running_loop().time())
+            self._views.on_score(message)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

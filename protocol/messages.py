@@ -12,11 +12,14 @@ that it received; the server finds out which frame that is (see matching.py).
                                                                                 last few before it once more
                             {"type": "restarted"}                               process_a died and is back
                             {"type": "quiet"}                                   nobody looks at the scores
+                            {"type": "curious"}                                 send the truth with each score
                             {"type": "ready"}                                   the channel is open: film
                             {"type": "about", "text": "..."}                    how it was started, for people
     scores         server   {"type": "score", "pts": ticks, "error_px": px or null, "latency_ms": ms,
                              "scored": frames, "lost": frames}                  what came of it, and so far;
                                                                                 to who is quiet, one a second
+                            {"type": "truth", "pts": ticks, "x": px, "y": px}   where the ball was, just before the
+                                                                                score; to who is curious
 
 A tick is 1 / 90000 s. `parse` believes nothing: size, JSON, type, fields and ranges are checked.
 """
@@ -76,6 +79,10 @@ class Quiet(NamedTuple):
     """Nobody looks at the scores: one a second is enough, for the counts."""
 
 
+class Curious(NamedTuple):
+    """Somebody looks closely: the truth of a frame is wanted with its score."""
+
+
 class Ready(NamedTuple):
     """The client's end of the negotiated channel is open; said again until a frame comes."""
 
@@ -99,7 +106,15 @@ class Score(NamedTuple):
     lost: int
 
 
-Message = Report | Reports | Restarted | Quiet | Ready | About | Score
+class Truth(NamedTuple):
+    """Where the ball truly was in the frame that the client calls `pts` (ticks), in px; said once it has reported."""
+
+    pts: int
+    x: float
+    y: float
+
+
+Message = Report | Reports | Restarted | Quiet | Curious | Ready | About | Score | Truth
 KINDS: dict[str, type[Message]] = {
     "found": Found,
     "missed": Missed,
@@ -107,9 +122,11 @@ KINDS: dict[str, type[Message]] = {
     "reports": Reports,
     "restarted": Restarted,
     "quiet": Quiet,
+    "curious": Curious,
     "ready": Ready,
     "about": About,
     "score": Score,
+    "truth": Truth,
 }
 NAMES = {kind: name for name, kind in KINDS.items()}
 REPORTS = (Found, Missed, Skipped)  # what may be among several

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 
 from protocol.matching import MAX_STRAYS
-from protocol.messages import About, Quiet, Ready, Score, encode, parse
+from protocol.messages import About, Curious, Quiet, Ready, Score, Truth, encode, parse
 from scoring.ledger import DEADLINE_S, Frame, Ledger, State
 
 logger = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ class Account:
         self._rejected, self._warned_of_rejected = 0, False  # messages in a row; whether that was told
         self._score_interval = 0.0  # s between two scores that the client is told, at least
         self._next_score = 0.0  # s of the clock
+        self._curious = False  # whether the client wants the truth as well
         self._untold: Frame | None = None  # the newest frame that is scored and whose score was not sent
 
     def on_message(self, data: object) -> None:
@@ -66,6 +67,9 @@ class Account:
             message = parse(data)
             if isinstance(message, Quiet):
                 self._score_interval = QUIET_INTERVAL
+                return
+            if isinstance(message, Curious):
+                self._curious = True
                 return
             if isinstance(message, Ready):  # the link has heard it
                 return
@@ -129,6 +133,8 @@ class Account:
             return
         assert frame.reported is not None
         assert frame.latency_ms is not None
+        if self._curious and frame.truth is not None:
+            self._send(encode(Truth(frame.reported, *frame.truth)))
         counts = self.ledger.tally.frames
         score = Score(frame.reported, frame.error_px, frame.latency_ms, counts[State.SCORED], counts[State.LOST])
         self._send(encode(score))

@@ -13,7 +13,7 @@ import pytest
 import client
 from common.sessions import End
 from programs import client_options
-from protocol.messages import About, Message, Quiet, Score, encode, parse
+from protocol.messages import About, Curious, Message, Quiet, Score, encode, parse
 from support.programs import PATIENCE, read_summary, run, wait_until_gone
 from tools.procfs import ROOT, free_port, process_a_of
 from transport import dialling
@@ -235,7 +235,8 @@ async def test_client_is_quiet_if_nobody_looks_and_counts_over_sessions(
     assert await finding.run() == 0
     assert "the server scored 13\n" in capsys.readouterr().out
     said = About(client_options.about(client_options.parse_args(["--view", "none"])))
-    assert [wire.heard for wire in wires] == [[said] if watched else [Quiet(), said]] * 2
+    heard = [list(dict.fromkeys(wire.heard)) for wire in wires]  # a busy machine's says some of it again
+    assert heard == [[Curious() if watched else Quiet(), said]] * 2
 
 
 def test_parse_args_takes_what_one_would_expect():

@@ -15,6 +15,7 @@ from protocol.messages import (
     MAX_TICKS,
     NAMES,
     About,
+    Curious,
     Found,
     Message,
     MessageError,
@@ -24,6 +25,7 @@ from protocol.messages import (
     Restarted,
     Score,
     Skipped,
+    Truth,
     encode,
     parse,
 )
@@ -41,7 +43,9 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.just(Restarted()),
     st.just(Quiet()),
     st.builds(About, st.text(st.characters(exclude_categories=["C", "Z"]), max_size=60)),
+    st.just(Curious()),
     st.builds(Score, ticks, finite | st.none(), finite, counts, counts),
+    st.builds(Truth, ticks, pixels, pixels),
 )
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -126,7 +130,8 @@ def test_parse_refuses_words_that_do_something(text: str) -> None:
 def test_kinds_and_names_are_each_other_turned_round() -> None:
     """Each kind of message has exactly one name."""
     assert {name: kind for kind, name in NAMES.items()} == KINDS
-    assert set(KINDS) == {"found", "missed", "skipped", "reports", "restarted", "quiet", "ready", "about", "score"}
+    said_by_clients = {"found", "missed", "skipped", "reports", "restarted", "quiet", "curious", "ready", "about"}
+    assert set(KINDS) == said_by_clients | {"score", "truth"}
 
 
 @given(st.text() | st.binary() | st.none() | st.integers() | st.lists(st.text()))

@@ -30,7 +30,7 @@ from film.video_encoder import SharedEncoder
 from programs import results, server_options
 from programs import session as session_module
 from protocol.matching import stamp
-from protocol.messages import Found, Message, Missed, Quiet, Score, encode, parse
+from protocol.messages import Curious, Found, Message, Missed, Quiet, Score, Truth, encode, parse
 from scoring.account import Allowance
 from scoring.ledger import Frame, Ledger
 from server import PROBE_INTERVAL, BallVideoTrack
@@ -178,6 +178,30 @@ async def test_session_tells_every_score_and_to_who_is_quiet_the_newest_now_and_
     wire.said.clear()
     assert await session.hold() is End.BYE
     assert wire.said == [Score(stamp(149, 30), 0.0, 0.0, 150, 0)]
+
+
+async def test_session_tells_the_truth_to_who_is_curious_once_a_frame_is_scored(monkeypatch: pytest.MonkeyPatch):
+    """Where the ball was comes just before the score, to who has asked for it, and never before the coordinate."""
+    session, wire = create_session(monkeypatch, clock=lambda: 1.0)
+
+    def told(frames: range) -> list[Message]:
+        """Answer for frames; return what is said of the last one of them."""
+        for k in frames:
+            session.ledger.sent(Frame(k, stamp(k, 30), k / 30, Point(1.5, 2.5)))
+            wire.said.clear()
+            wire.on_message(encode(Found(stamp(k, 30), 1, 2)))
+        return list(wire.said)
+
+    assert [type(message) for message in told(range(10))] == [Score]
+    wire.on_message(encode(Curious()))
+    assert wire.said[1:] == []
+    truth, score = told(range(10, 11))
+    assert truth == Truth(stamp(10, 30), 1.5, 2.5)
+    assert isinstance(score, Score)
+    session.ledger.sent(Frame(11, stamp(11, 30), 0.9, None))
+    wire.said.clear()
+    wire.on_message(encode(Found(stamp(11, 30), 1, 2)))
+    assert [type(message) for message in wire.said] == [Score], "none is known"
 
 
 @pytest.mark.parametrize("jitter_buffer", ["marker", pytest.param("stock", marks=pytest.mark.slow)])

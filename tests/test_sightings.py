@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ball_track import Point
-from protocol.messages import Score
-from views.sightings import MAX_WAITING, PATIENCE, Sight, Sightings
+from protocol.messages import Score, Truth
+from views.sightings import HELD_TICKS, MAX_WAITING, PATIENCE, Sight, Sightings
 
 PLANES = (np.zeros((64, 64), np.uint8), np.zeros((32, 32), np.uint8), np.zeros((32, 32), np.uint8))
 
@@ -127,3 +127,53 @@ def test_fps_is_the_rate_of_the_last_second() -> None:
         notes.sightings.on_frame(n, PLANES, 10 + n / 25)
     notes.sightings.flush()
     assert notes.shown[-1].figures.fps == pytest.approx(25)
+
+
+def test_a_frame_that_was_passed_over_shows_the_figures_of_the_one_before() -> None:
+    """Nothing flickers to dashes for it, nor for one whose score was lost; its own place is not known all the same."""
+    notes = Notes()
+    for pts in (0, 3000, 6000, 9000):
+        notes.sightings.on_frame(pts, PLANES, 0.0)
+    notes.sightings.on_found(0, Point(1, 2))
+    notes.sightings.on_score(Score(0, 0.25, 8.0, 1, 0))
+    notes.sightings.on_skipped(3000)
+    notes.sightings.on_found(6000, Point(3, 4))
+    notes.sightings.on_found(9000, Point(5, 6))
+    notes.sightings.on_score(Score(9000, 0.5, 9.0, 2, 1))
+    told = [(figures.found, figures.newest, figures.error_px, figures.latency_ms) for _, _, figures, _ in notes.shown]
+    assert told == [
+        (Point(1, 2), Point(1, 2), 0.25, 8.0),
+        (None, Point(1, 2), 0.25, 8.0),
+        (Point(3, 4), Point(3, 4), 0.25, 8.0),
+        (Point(5, 6), Point(5, 6), 0.5, 9.0),
+    ]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_figures_are_not_told_again_for_long_nor_of_a_frame_without_ball(late: bool) -> None:
+    """Half a second later they are no news any more; and where no ball was found, that is what is told."""
+    notes = Notes()
+    pts = HELD_TICKS + 3000 if late else 3000
+    for each in (0, pts):
+        notes.sightings.on_frame(each, PLANES, 0.0)
+    notes.sightings.on_found(0, Point(1, 2))
+    notes.sightings.on_score(Score(0, 0.25, 8.0, 1, 0))
+    if late:
+        notes.sightings.on_skipped(pts)
+    else:
+        notes.sightings.on_found(pts, None)
+    figures = notes.shown[-1].figures
+    assert (figures.newest, figures.error_px, figures.latency_ms) == (None, None, None)
+
+
+def test_truth_is_shown_with_the_frame_that_it_is_of() -> None:
+    """It comes just before the score; one of a frame that is shown already, or unknown, is passed over."""
+    notes = Notes()
+    for pts in (0, 3000):
+        notes.sightings.on_frame(pts, PLANES, 0.0)
+        notes.sightings.on_found(pts, Point(1, 2))
+    notes.sightings.on_truth(Truth(3000, 1.5, 2.5))
+    notes.sightings.on_score(Score(0, 0.25, 8.0, 1, 0))
+    notes.sightings.on_truth(Truth(0, 9.0, 9.0))
+    notes.sightings.on_score(Score(3000, 0.5, 9.0, 2, 0))
+    assert [sight.figures.truth for sight in notes.shown] == [None, Point(1.5, 2.5)]

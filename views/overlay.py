@@ -1,11 +1,10 @@
-"""What a view draws over a frame: the found centre, the path that led to it, where the ball is now, the figures.
+"""What a view draws: over the frame the found centre, the path that led to it, where the ball is now; below it a strip.
 
 Pure functions of their arguments, on BGR images. All sizes follow the image's, so that what is drawn can be
-read at any size. Points have the origin at the top left and pixel centres on integers, as everywhere.
+seen at any size. Points have the origin at the top left and pixel centres on integers, as everywhere.
 """
 
 import itertools
-import math
 from collections.abc import Sequence
 
 import cv2
@@ -13,62 +12,84 @@ import numpy as np
 
 from ball_track import Image, Point
 from views.sightings import Figures, Footprint
+from views.strip import SUBPIXEL, draw_strip, lay_out, panel_text
 
 CROSS = (170, 60, 255)  # BGR, a pink that no ball of COLORS has
 TRAIL = (255, 190, 60)
 RING = (90, 240, 150)  # a light green
 EDGE = (24, 18, 16)  # dark, around the cross
-LABEL = (190, 176, 164)
-VALUE = (255, 255, 255)
-PANEL_OPACITY = 0.72
-LOST_ALARM = (90, 130, 255)  # of the number of lost frames, unless it is 0
-SUBPIXEL = 4  # bits of a coordinate behind the point, for cv2.line
-
-_sans = cv2.FontFace("sans")  # OpenCV's own; it needs no file
+RIM_RAYS = np.array([(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or dy])  # in which the rim is looked for
+RIM_CONTRAST = 0.5  # of the greatest difference from the middle, which the rim has
 
 
-def compose(image: Image, figures: Figures, trail: Sequence[Footprint]) -> Image:
-    """Return a frame as a person sees it.
+def compose(image: Image, figures: Figures, trail: Sequence[Footprint], written: bool = True) -> Image:
+    """Return a frame as a person sees it, and the strip below it; nothing but marks lies over the film.
 
     Args:
         image: (H * 3 / 2, W) uint8, I420; left as it is.
         figures: what is known of it.
         trail: where the ball was before, oldest first.
+        written: whether the figures are written on the strip.
 
     Returns:
-        (H, W, 3) uint8, BGR.
+        (H + strip, W, 3) uint8, BGR.
     """
-    picture = np.empty((image.shape[0] * 2 // 3, image.shape[1], 3), np.uint8)
-    cv2.cvtColor(image, cv2.COLOR_YUV2BGR_I420, dst=picture)
-    draw_trail(picture, trail)
-    draw_panel(picture, figures)
+    height, width = image.shape[0] * 2 // 3, image.shape[1]
+    strip = lay_out(width, height, len(panel_text(figures)) if written else 0).height
+    picture = np.empty((height + strip, width, 3), np.uint8)
+    film = picture[:height]
+    cv2.cvtColor(image, cv2.COLOR_YUV2BGR_I420, dst=film)
+    draw_strip(picture[height:], film, figures, written)
+    radius = rim(film, figures.found) if figures.found is not None else 0.0
+    draw_trail(film, trail)
     if figures.predicted is not None:
-        draw_ring(picture, figures.predicted)
+        draw_ring(film, figures.predicted, radius)
     if figures.found is not None:
-        draw_cross(picture, figures.found)
+        draw_cross(film, figures.found, radius)
     return picture
 
 
-def draw_cross(picture: Image, center: Point) -> None:
-    """Mark a point on a (H, W, 3) BGR image: four arms, and a gap that leaves the point itself free."""
+def rim(picture: Image, center: Point) -> float:
+    """Return how far the rim of the disc at a point of a (H, W, 3) BGR image is from it, px, about; 0 if there is none.
+
+    It is where the colour is no longer that of the middle: in eight directions, of which the median counts.
+    """
+    height, width = picture.shape[:2]
+    if not (0 <= round(center.x) < width and 0 <= round(center.y) < height):
+        return 0.0
+    steps = np.arange(min(height, width) // 2)
+    columns, rows = (
+        np.rint(steps * rays[:, None] + at).astype(int) for rays, at in zip(RIM_RAYS.T, center, strict=True)
+    )
+    seen = picture[rows.clip(0, height - 1), columns.clip(0, width - 1)].astype(int)  # (8, steps, 3)
+    differs = np.abs(seen - seen[:, :1]).max(axis=2)
+    beyond = differs > max(16.0, RIM_CONTRAST * differs.max())
+    reached = np.where(beyond.any(axis=1), beyond.argmax(axis=1), 0) * np.hypot(*RIM_RAYS.T)
+    return float(np.median(reached))
+
+
+def draw_cross(picture: Image, center: Point, radius: float) -> None:
+    """Mark a point on a (H, W, 3) BGR image: four arms that point at it and leave the ball around it free."""
+    if not _is_near(picture, center):
+        return
     unit = _unit(picture)
-    inner, outer = 4 * unit, 15 * unit
+    inner = radius + 3 * unit
     for color, thickness in ((EDGE, 5 * unit), (CROSS, 2 * unit)):
         for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
             start = Point(center.x + dx * inner, center.y + dy * inner)
+            outer = inner + 11 * unit
             _line(picture, start, Point(center.x + dx * outer, center.y + dy * outer), color, thickness)
 
 
-def draw_ring(picture: Image, center: Point) -> None:
+def draw_ring(picture: Image, center: Point, radius: float) -> None:
     """Draw a ring around where the ball is bound to be now on a (H, W, 3) BGR image: it runs ahead of what is seen."""
-    height, width = picture.shape[:2]
-    if not (-width < center.x < 2 * width and -height < center.y < 2 * height):  # OpenCV does not draw at 1e9
+    if not _is_near(picture, center):
         return
     unit = _unit(picture)
     middle = tuple(round(side * 2**SUBPIXEL) for side in center)
-    radius = round(26 * unit * 2**SUBPIXEL)
-    for color, thickness in ((EDGE, 4 * unit), (RING, 2 * unit)):
-        cv2.circle(picture, middle, radius, color, max(1, round(thickness)), cv2.LINE_AA, SUBPIXEL)
+    outer = round(max(26 * unit, radius + 6 * unit) * 2**SUBPIXEL)
+    for color, thickness in ((EDGE, 3 * unit), (RING, 2 * unit)):
+        cv2.circle(picture, middle, outer, color, max(1, round(thickness)), cv2.LINE_AA, SUBPIXEL)
 
 
 def draw_trail(picture: Image, trail: Sequence[Footprint]) -> None:
@@ -88,46 +109,10 @@ def draw_trail(picture: Image, trail: Sequence[Footprint]) -> None:
     cv2.max(patch, glow, dst=patch)  # so it fades into what lies below, and never darkens the ball
 
 
-def draw_panel(picture: Image, figures: Figures) -> None:
-    """Write the figures on a strip along the lower edge of a (H, W, 3) BGR image."""
-    cells = panel_text(figures)
+def _is_near(picture: Image, point: Point) -> bool:
+    """Return whether a point is on the picture or not far from it; OpenCV does not draw at 1e9."""
     height, width = picture.shape[:2]
-    rows = 1 if width >= 480 else 2
-    columns = math.ceil(len(cells) / rows)
-    size = max(9, min(round(width / (4.8 * columns)), round(height / 18)))  # of the values, px
-    row, column = round(2.5 * size), width / columns
-    strip = picture[max(0, height - rows * row) :]
-    cv2.addWeighted(strip, 1 - PANEL_OPACITY, np.full_like(strip, EDGE), PANEL_OPACITY, 0, dst=strip)
-    for number, (label, value) in enumerate(cells):
-        left = round(number % columns * column + 0.4 * size)
-        bottom = height - row * (rows - 1 - number // columns)
-        color = LOST_ALARM if label == "lost" and figures.lost else VALUE
-        cv2.putText(picture, label, (left, bottom - round(1.55 * size)), LABEL, _sans, round(0.7 * size), 400)
-        cv2.putText(picture, value, (left, bottom - round(0.5 * size)), color, _sans, size, 500)
-
-
-def panel_text(figures: Figures) -> tuple[tuple[str, str], ...]:
-    """Return labels and values as they are written, a dash for what is not known.
-
-    >>> panel_text(Figures(Point(12.345, 6), error_px=0.0049))[:3]
-    (('x px', '12.35'), ('y px', '6.00'), ('error px', '0.005'))
-    >>> panel_text(Figures())[-1]
-    ('lost', '-')
-    """
-    x, y = figures.found or (None, None)
-    return (
-        ("x px", _number(x, 2)),
-        ("y px", _number(y, 2)),
-        ("error px", _number(figures.error_px, 3)),
-        ("latency ms", _number(figures.latency_ms, 1)),
-        ("fps", _number(figures.fps, 1)),
-        ("scored", _number(figures.scored, 0)),
-        ("lost", _number(figures.lost, 0)),
-    )
-
-
-def _number(value: float | None, decimals: int) -> str:
-    return "-" if value is None else f"{value:.{decimals}f}"
+    return bool(-width < point.x < 2 * width and -height < point.y < 2 * height)
 
 
 def _unit(picture: Image) -> float:

@@ -133,8 +133,9 @@ class Page:
         new = min(self._count - told, len(self._samples))
         samples = [self._samples[index] for index in range(-new, 0)]
         figures = self._figures._asdict()
-        x, y = figures.pop("found") or (None, None)
-        del figures["predicted"]  # the ring in the picture
+        x, y = figures.pop("newest") or (None, None)
+        for drawn in ("found", "predicted", "truth"):  # in the picture
+            del figures[drawn]
         return json.dumps(
             {
                 "now": now,

@@ -149,7 +149,7 @@ def encode_jpegs(connection: Connection) -> None:
         picture: Picture | None = connection.recv()
         if picture is None:
             return
-        drawn = compose(picture.image, picture.figures, picture.trail)
+        drawn = compose(picture.image, picture.figures, picture.trail, written=False)  # the page writes them
         data = cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
         fits = data.size <= picture.image.size
         if fits:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ball_track import Image, Point
-from protocol.messages import Score
+from protocol.messages import Score, Truth
 
 PATIENCE = 0.25  # s that a frame waits for its score
 MAX_WAITING = 16  # frames that wait so; they hold memory of the decoder's
 TRAIL_TICKS = 90_000  # 1 s
+HELD_TICKS = 45_000  # 0.5 s, for which what was told of a frame is told of the next ones
 FPS_SPAN = 1.0  # s over which frames are counted
 
 
@@ -26,7 +27,8 @@ class Figures(NamedTuple):
 
     found: the ball's centre, px; error_px and latency_ms: what the server made of it; fps: frames received in
     the last second; scored, lost: frames so far, counted by the server; predicted: where the ball is bound to be when
-    the frame is shown, px.
+    the frame is shown, px; truth: the ball's true centre in it, as the server tells, px; newest: `found`, or of a frame
+    that was passed over that of the one before. For such a frame error_px and latency_ms are those before, too.
     """
 
     found: Point | None = None
@@ -36,6 +38,8 @@ class Figures(NamedTuple):
     scored: int | None = None
     lost: int | None = None
     predicted: Point | None = None
+    truth: Point | None = None
+    newest: Point | None = None
 
 
 class Footprint(NamedTuple):
@@ -58,6 +62,14 @@ class Sight(NamedTuple):
     trail: Sequence[Footprint]
 
 
+class Told(NamedTuple):
+    """What was told last, and is told again of a frame of which nothing else is known: dashes would flicker."""
+
+    newest: Point | None = None
+    error_px: float | None = None
+    latency_ms: float | None = None
+
+
 @dataclass(slots=True)
 class _Known:
     """What is known of a frame that waits."""
@@ -66,7 +78,9 @@ class _Known:
     seen: Sequence[Image]
     received: float  # s
     found: Point | None = None
+    truth: Point | None = None
     score: Score | None = None
+    missed: bool = False
     complete: bool = False
 
 
@@ -83,6 +97,7 @@ class Sightings:
         self._found: deque[tuple[int, Point]] = deque()  # pts and place, of the last second
         self._arrivals: deque[float] = deque()  # s, of the last FPS_SPAN
         self._counts: tuple[int, int] | tuple[None, None] = (None, None)  # scored, lost
+        self._told, self._told_at = Told(), 0  # and the pts of the frame that it was known of
 
     def on_frame(self, pts: int, seen: Sequence[Image], now: float) -> None:
         """Take note of a frame that was received at time `now` (s). Its planes must stay as they are."""
@@ -100,7 +115,7 @@ class Sightings:
         if known is None:
             return
         if point is None:
-            known.complete = True
+            known.complete = known.missed = True
             self._show_complete()
             return
         known.found = point
@@ -114,6 +129,12 @@ class Sightings:
         if known is not None:
             known.complete = True
             self._show_complete()
+
+    def on_truth(self, truth: Truth) -> None:
+        """Take note of where the ball was in a frame; the server says so with the frame's score, or just before."""
+        known = self._know(truth.pts)
+        if known is not None:
+            known.truth = Point(truth.x, truth.y)
 
     def on_score(self, score: Score) -> None:
         """Take note of what the server made of a coordinate.
@@ -142,8 +163,17 @@ class Sightings:
             self._show(self._waiting.popleft())
 
     def _show(self, known: _Known) -> None:
-        error_px, latency_ms = (known.score.error_px, known.score.latency_ms) if known.score else (None, None)
+        if known.missed or known.pts - self._told_at > HELD_TICKS:
+            self._told = Told()
+        if known.found is not None:
+            self._told = self._told._replace(newest=known.found)
+        if known.score is not None:
+            self._told = self._told._replace(error_px=known.score.error_px, latency_ms=known.score.latency_ms)
+        if known.found is not None or known.score is not None:
+            self._told_at = known.pts
+        newest, error_px, latency_ms = self._told
         figures = Figures(known.found, error_px, latency_ms, self._fps(), *self._counts)
+        figures = figures._replace(truth=known.truth, newest=newest)
         ages = ((known.pts - pts, point) for pts, point in self._found)
         trail = [Footprint(age / TRAIL_TICKS, point) for age, point in ages if 0 <= age <= TRAIL_TICKS]
         self._on_complete(Sight(known.pts, known.seen, figures, trail))

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from ball_track import Image, Point
 from common.files import replaces
-from protocol.messages import Score
+from protocol.messages import Score, Truth
 from views.present import Present
 from views.screens import encode_jpegs, show_window
 from views.sightings import Sight, Sightings
@@ -195,6 +195,10 @@ class Views:
     def on_skipped(self, pts: int) -> None:
         """Take note of a frame that was passed over."""
         self._sightings.on_skipped(pts)
+
+    def on_truth(self, truth: Truth) -> None:
+        """Take note of where the ball was in a frame."""
+        self._sightings.on_truth(truth)
 
     def on_score(self, score: Score) -> None:
         """Take note of what the server made of a coordinate."""

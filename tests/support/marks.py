@@ -4,15 +4,29 @@ import math
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from ball_track import Image, Point
 from views.overlay import CROSS
 
 
+def film_of(picture: Image) -> Image:
+    """Return what lies above the strip, of a picture of a film of 640x480."""
+    return picture[:480]
+
+
 def find_cross(picture: Image) -> Point | None:
-    """Return the centre of the cross on a (H, W, 3) BGR picture, to half a pixel, or None."""
+    """Return the centre of the cross on a (H, W, 3) BGR picture, to half a pixel, or None.
+
+    It is where the arms lie: at a wall one may be cut off, and all together have another middle.
+    """
     rows, columns = np.nonzero(cv2.inRange(picture, np.subtract(CROSS, 60), np.add(CROSS, 60)))
-    return Point(float(columns.mean()), float(rows.mean())) if rows.size else None
+    return Point(_middle(columns), _middle(rows)) if rows.size else None
+
+
+def _middle(places: npt.NDArray[np.intp]) -> float:
+    """Return the mean of what lies next to the median."""
+    return float(places[np.abs(places - np.median(places)) <= 3].mean())
 
 
 def find_white(picture: Image, radius: float = 20) -> Point | None:

@@ -16,7 +16,7 @@ import numpy as np
 from ball_track import Image
 from support.programs import PATIENCE
 
-WIDTH, HEIGHT = 800, 600
+WIDTH, HEIGHT = 800, 720
 
 
 class Screen:
