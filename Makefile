@@ -71,6 +71,7 @@ test-shuffled: $(TESTING)
 
 netlab: $(TESTING)
 	$(BIN)/python -m tools.netlab --seconds $(SECONDS)
+	$(BIN)/python -m tools.netlab --relays --seconds $(SECONDS)
 
 transports: $(TESTING)
 	$(BIN)/python -m tools.netlab --transports --seconds $(SECONDS)

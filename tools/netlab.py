@@ -2,6 +2,7 @@
 
     python3 -m tools.netlab [--seconds 20]     runs server and client over every bad link
     python3 -m tools.netlab --transports       compares the ways that frames can travel, with and without loss
+    python3 -m tools.netlab --relays           compares what comes through a TURN relay with what comes straight
     python3 -m tools.netlab --media-server     compares what comes through a media server with what comes straight
 
 Each row stands behind the same link without loss, measured in the same run, and tells p95 and p99 as multiples of
@@ -27,6 +28,8 @@ from report.tables import Column, Results, Table, folder_name, show
 from tools.lab import SERVER_ADDRESS, Lab, missing
 from tools.media_server import MEDIA_TABLE, measure_media_server
 from tools.procfs import ROOT, children, processor_time
+from tools.relays import RELAYS_TABLE, measure_relays
+from tools.turn import missing as turn_missing
 
 
 class Fault(NamedTuple):
@@ -238,6 +241,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="python3 -m tools.netlab", description="Run server and client through a bad network.")
     parser.add_argument("--seconds", type=seconds, default=20, help="for each fault (20)")
     parser.add_argument("--transports", action="store_true", help="compare the ways that frames can travel")
+    parser.add_argument("--relays", action="store_true", help="compare a TURN relay with the straight way")
     parser.add_argument("--media-server", action="store_true", help="compare a media server with the straight way")
     parser.add_argument(
         "--only",
@@ -255,7 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--keep", type=Path, metavar="FOLDER", help="keep each run there, for python3 -m report RUN [RUN ...] (nowhere)"
     )
     args = parser.parse_args(argv)
-    reason = missing() if not args.media_server else None
+    reason = turn_missing() if args.relays else missing() if not args.media_server else None
     if reason is not None:
         print(f"netlab.py: error: {reason}", file=sys.stderr)
         return 1
@@ -263,6 +267,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.transports:
         part, table, command = "ways", WAYS_TABLE, f"{command} --transports"
         results = measure_transports(args.seconds, args.keep)
+    elif args.relays:
+        part, table, command = "relays", RELAYS_TABLE, f"{command} --relays"
+        results = measure_relays(args.seconds)
     elif args.media_server:
         part, table = "media-server", MEDIA_TABLE
         command = f"{command} --media-server --codec {args.codec}"
