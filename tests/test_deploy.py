@@ -1,10 +1,12 @@
 """Images, compose.yaml and k8s/: they are in order, and fit the programs that they start."""
 
+import asyncio
 import json
 import re
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from importlib.metadata import requires
 from pathlib import Path
@@ -12,11 +14,16 @@ from typing import Any
 
 import pytest
 import yaml
+from aiortc import RTCPeerConnection
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from common.ice import SECRET, IceConfig, IceServer, credentials
 from programs import client_options, server_options
 from tools.manifests import check, load
+from tools.procfs import free_port
+from tools.turn import wait_for_port
+from transport.ice import configuration
 
 ROOT = Path(__file__).parent.parent
 K8S = ROOT / "k8s"
@@ -262,6 +269,61 @@ def test_profile_of_a_media_server_publishes_and_watches_the_same_film():
         assert service(name)["cap_drop"] == ["ALL"]
 
 
+def turn_options(where: str) -> list[str]:
+    """Return the options that a TURN server is started with."""
+    if where == "compose":
+        return list(service("turn")["command"])
+    (found,) = (each for each in load(K8S / "turn" / "turn.yaml") if each["kind"] == "Deployment")
+    (only,) = found["spec"]["template"]["spec"]["containers"]
+    return list(only["args"])
+
+
+async def offer_by(url: str) -> str:
+    """Return an offer whose candidates are a TURN server's, with a name and a password from the secret `north`."""
+    known = credentials({SECRET: "north"}, time.time())
+    assert known is not None
+    pc = RTCPeerConnection(configuration(IceConfig((IceServer(url, *known),), relay_only=True)))
+    pc.createDataChannel("channel")
+    await pc.setLocalDescription(await pc.createOffer())
+    offer: str = pc.localDescription.sdp
+    await pc.close()
+    return offer
+
+
+@pytest.mark.turn
+@pytest.mark.parametrize("where", ["compose", "k8s"])
+def test_turn_server_is_started_with_options_that_it_has(where: str, tmp_path: Path):
+    """A real TURN server takes them, with the secret in its file, writes nothing but where it may, and gives relays."""
+    options, port = turn_options(where), free_port()
+    configured = options[options.index("-c") + 1]
+    assert not any("secret=" in option for option in options)
+    (tmp_path / "turnserver.conf").write_text("static-auth-secret=north\n")
+    here = [each.replace(configured, "turnserver.conf").replace("/tmp/", f"{tmp_path}/") for each in options]
+    here += [f"--listening-port={port}", "--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", "--allow-loopback-peers"]
+    process = subprocess.Popen([tool("turnserver"), *here], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    try:
+        wait_for_port(port)
+        assert " typ relay " in asyncio.run(offer_by(f"turn:127.0.0.1:{port}"))
+    finally:
+        process.kill()
+        process.wait()
+    assert {path.name for path in tmp_path.iterdir()} <= {"turnserver.conf", "pid", "users"}
+
+
+def test_compose_has_a_pair_that_may_meet_through_a_relay_only(monkeypatch: pytest.MonkeyPatch):
+    """Both ask the TURN server of the profile, with the secret from the environment; without it, nobody does."""
+    monkeypatch.setenv(SECRET, "north")
+    for name, parse in (("relayed-server", server_options.parse_args), ("relayed-client", client_options.parse_args)):
+        found = service(name)
+        parsed: Any = parse(own_options(name.removeprefix("relayed-")) + found["command"])
+        args = parsed[0] if isinstance(parsed, tuple) else parsed
+        assert (args.ice_server, args.relay_only) == (["turn:turn:3478"], True)
+        assert found["profiles"] == service("turn")["profiles"] == ["turn"]
+        assert found["environment"] == [SECRET]
+        assert not any("north" in word for word in found["command"])
+    assert all("profiles" not in service(name) for name in PROGRAMS)
+
+
 # --- k8s/ ----------------------------------------------------------------------------------------
 
 
@@ -342,6 +404,23 @@ def test_images_have_the_same_version_everywhere():
         assert f'org.opencontainers.image.version="{project}"' in dockerfile(name)
 
 
+def test_ports_outside_lead_to_ports_that_the_pods_have():
+    """What a client outside asks for, signaling and the relay, is what the pods listen at, each by its name."""
+    turned = load(K8S / "turn" / "turn.yaml")
+    (relay,) = (each for each in turned if each["kind"] == "Deployment")
+    pods = {
+        "ball-turn": relay["spec"]["template"]["spec"]["containers"][0]["ports"],
+        "ball-server": container("server")["ports"],
+    }
+    services = [each for each in turned if each["kind"] == "Service"]
+    assert len(services) == 2
+    for each in services:
+        named = {port["name"]: port for port in pods[each["spec"]["selector"]["app.kubernetes.io/name"]]}
+        for port in each["spec"]["ports"]:
+            assert named[port["targetPort"]].get("protocol", "TCP") == port.get("protocol", "TCP")
+    assert relay["spec"]["template"]["spec"]["volumes"][0]["secret"] == {"secretName": "ball-turn"}
+
+
 def test_autoscaler_takes_servers_away_one_by_one():
     """Scaling in never ends many sessions at once: one pod in five minutes at most."""
     (scaler,) = load(K8S / "autoscaling" / "hpa.yaml")
@@ -362,16 +441,21 @@ def test_kustomization_with_the_components_resolves(tmp_path: Path):
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "kustomization.yaml").write_text(
-        "resources: [../k8s]\ncomponents: [../k8s/autoscaling, ../k8s/production]\n"
+        "resources: [../k8s]\ncomponents: [../k8s/autoscaling, ../k8s/production, ../k8s/turn]\n"
     )
     done = subprocess.run([tool("kubectl"), "kustomize", mine], capture_output=True, text=True, check=True)
     kinds = sorted(f"{each['kind']}/{each['metadata']['name']}" for each in yaml.safe_load_all(done.stdout))
     assert kinds == [
         "Deployment/ball-client",
         "Deployment/ball-server",
+        "Deployment/ball-turn",
         "HorizontalPodAutoscaler/ball-server",
         "NetworkPolicy/ball-client",
         "NetworkPolicy/ball-server",
+        "NetworkPolicy/ball-server-outside",
+        "NetworkPolicy/ball-turn",
         "PodDisruptionBudget/ball-server",
         "Service/ball-server",
+        "Service/ball-server-outside",
+        "Service/ball-turn",
     ]
