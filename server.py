@@ -52,6 +52,7 @@ from programs.results import Results
 from programs.server_options import BALL, LOG, parse_args
 from programs.session import Session
 from protocol.images import PNG
+from protocol.matching import draw_offsets
 from protocol.picture_code import PERIOD
 from scoring.ledger import Frame, Ledger
 from transport.listener import listen
@@ -305,11 +306,12 @@ def _main(argv: Sequence[str] | None) -> int:
     keep_freed_memory()
 
     mask = secrets.randbelow(PERIOD) if args.code else None
+    offsets = draw_offsets(secrets.randbits(32))
 
     async def run() -> int:
         if args.source == BALL:
-            return await Server(args, Film(scene, run=mask)).run()
-        async with SourceFilm(args.source, args.size, args.fps, args.truth, run=mask) as film:
+            return await Server(args, Film(scene, run=mask, offsets=offsets)).run()
+        async with SourceFilm(args.source, args.size, args.fps, args.truth, run=mask, offsets=offsets) as film:
             return await Server(args, film).run()
 
     try:

@@ -8,11 +8,11 @@ A frame is drawn when the first one asks for it, once.
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from ball_track import Image, Point, Scene, Walls, draw
-from protocol.matching import stamp
+from protocol.matching import OFFSETS, stamp
 from protocol.picture_code import Painter, layout_of
 
 
@@ -67,10 +67,18 @@ class Film:
         scene: what to film.
         clock: returns monotonic seconds.
         run: the mask of the numbers that are written into its pictures; None: they have none.
+        offsets: of the frames' time stamps (matching.py); another run has others.
     """
 
-    def __init__(self, scene: Scene, clock: Callable[[], float] = time.monotonic, run: int | None = None) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        clock: Callable[[], float] = time.monotonic,
+        run: int | None = None,
+        offsets: Sequence[int] = OFFSETS,
+    ) -> None:
         self.scene = scene
+        self._offsets = offsets
         self.run = run
         self._painter = Painter(layout_of(scene.width, scene.height), run) if run is not None else None
         self.clock = clock
@@ -106,4 +114,4 @@ class Film:
         image = draw(self.scene, truth)
         if self._painter is not None:
             self._painter.paint(image, k)
-        return Shot(k, stamp(k, self.scene.fps), drawn, truth, image, due)
+        return Shot(k, stamp(k, self.scene.fps, self._offsets), drawn, truth, image, due)

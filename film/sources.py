@@ -18,7 +18,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 from ball_track import Image, Point, Walls, planes
@@ -49,6 +49,7 @@ class SourceFilm:
         truth: where the ball is, by the file's frames.
         clock: returns monotonic seconds.
         run: the mask of the numbers that are written into its pictures, over what is there; None: they have none.
+        offsets: of the frames' time stamps (matching.py); another run has others.
     """
 
     def __init__(
@@ -59,7 +60,9 @@ class SourceFilm:
         truth: Mapping[int, Point] | None = None,
         clock: Callable[[], float] = time.monotonic,
         run: int | None = None,
+        offsets: Sequence[int] = OFFSETS,
     ) -> None:
+        self._offsets = offsets
         self.clock = clock
         self.run = run
         self._painter: Painter | None = None  # of the numbers, once the size is known
@@ -236,7 +239,7 @@ class SourceFilm:
         """Make a picture the newest frame of the film; `n` is its number in the file, None where that is unknown."""
         now, newest = self.clock(), self._shot
         k = newest.k + 1 if newest is not None else 0
-        pts = round((now - self._start) * CLOCK_RATE) + OFFSET * OFFSETS[k % len(OFFSETS)]
+        pts = round((now - self._start) * CLOCK_RATE) + OFFSET * self._offsets[k % len(self._offsets)]
         if newest is not None:
             pts = max(pts, newest.pts + OFFSET)  # two that came at once
         truth = self._truth.get(n) if n is not None else None

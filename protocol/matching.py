@@ -29,7 +29,7 @@ A tick is 1 / 90000 s, the RTP clock of video (RFC 3551, section 5).
 import math
 import random
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from enum import Enum
 from itertools import islice
 from typing import Generic, TypeVar
@@ -39,7 +39,6 @@ import numpy as np
 CLOCK_RATE = 90_000  # ticks / s
 MODULUS = 2**32  # an RTP time stamp's range
 OFFSET = 16  # ticks; so much larger than a tolerance that rounding cannot turn one offset into another
-OFFSETS = tuple(random.Random(1).choices(range(9), k=4096))  # in units of OFFSET, at most 1.4 ms in all
 TOLERANCE = 2  # ticks: one of rounding for the frame, one for the frame that the receiver counts from
 DRIFT = 6  # ticks by which a known shift may be off; behind a relay that packs the frames anew it creeps
 NEAREST = sorted(range(-DRIFT, DRIFT + 1), key=abs)
@@ -55,9 +54,26 @@ ReportT = TypeVar("ReportT")
 FrameT = TypeVar("FrameT")
 
 
-def stamp(k: int, fps: float) -> int:
-    """Return the pts of frame `k` in ticks: when it is due, plus the offset that makes it recognisable."""
-    return round(k * CLOCK_RATE / fps) + OFFSET * OFFSETS[k % len(OFFSETS)]
+def draw_offsets(run: int) -> tuple[int, ...]:
+    """Return the offsets of one run's frames, in units of OFFSET, at most 1.4 ms in all.
+
+    Each run of a server has its own: where a client sees the film of another one, whatever it reports fits nothing.
+    """
+    return tuple(random.Random(run).choices(range(9), k=4096))
+
+
+OFFSETS = draw_offsets(1)
+
+
+def stamp(k: int, fps: float, offsets: Sequence[int] = OFFSETS) -> int:
+    """Return the pts of frame `k` in ticks: when it is due, plus the offset that makes it recognisable.
+
+    Args:
+        k: its number.
+        fps: frames a second.
+        offsets: those of the run.
+    """
+    return round(k * CLOCK_RATE / fps) + OFFSET * offsets[k % len(offsets)]
 
 
 # --- Finding a shift -----------------------------------------------------------------------------

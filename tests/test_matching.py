@@ -18,6 +18,7 @@ from protocol.matching import (
     TOLERANCE,
     Matcher,
     MatchState,
+    draw_offsets,
     find_shift,
     fits_needed,
     stamp,
@@ -221,8 +222,12 @@ def noise(make: Callable[[int, random.Random], float]) -> Iterator[tuple[int, in
         lambda _, dice: dice.randrange(MODULUS),
         lambda k, _: stamp(7 * k, 30),
         lambda _k, _dice: 7,
+        lambda k, _: stamp(k, 30, draw_offsets(2)),
     ],
-    ids=["even", "jitter", "1 ms of jitter", "noise", "3 ms of noise", "whole ms", "random", "another film", "one"],
+    ids=[
+        *("even", "jitter", "1 ms of jitter", "noise", "3 ms of noise", "whole ms", "random", "another film", "one"),
+        "another run",
+    ],
 )
 def test_match_names_nothing_where_time_stamps_do_not_survive(make: Callable[[int, random.Random], float]) -> None:
     """Behind whatever gives frames time stamps of its own, no report is matched, and each is told to name nothing."""
