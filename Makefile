@@ -86,7 +86,7 @@ figures: $(TESTING)
 	$(BIN)/python -m tools.figures $(if $(TAKE),--take $(TAKE))
 
 docs: $(TESTING)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 images:
 	tools/images.sh

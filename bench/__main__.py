@@ -2,7 +2,7 @@
 
     python3 -m bench                      everything
     python3 -m bench latency scale        some parts; --help names them all
-    python3 -m bench --quick              one short round of the most telling cases, within two minutes
+    python3 -m bench --quick              one short round of the most telling cases, in three minutes
 
 Each case is measured once in every round, so that what drifts on the machine drifts for all; a figure is the
 median of the rounds, with the lowest and the highest in brackets. Server and client run as programs, as they

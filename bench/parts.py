@@ -53,10 +53,10 @@ def latency_part() -> Part:
         of_ours, of_theirs = (ratios_to(floors[encoder], plain) for encoder in ("shared", "aiortc"))
         cases += [
             Loop(f"this project: {name}", of_ours, quick, ours, marker),
-            *([Loop(f"this project: {name}, blue ball", of_ours, quick, (*ours, "--color", "blue"))] if quick else []),
+            *([Loop(f"this project: {name}, blue ball", of_ours, server=(*ours, "--color", "blue"))] if quick else []),
             Loop(f"one thing as aiortc has it: {name}, its jitter buffer", of_ours, quick, ours, stock),
             Loop(f"one thing as aiortc has it: {name}, its encoder", of_theirs, server=theirs, client=marker),
-            Loop(f"the usual way: {name}", of_theirs, quick, theirs, stock),
+            Loop(f"the usual way: {name}", of_theirs, server=theirs, client=stock),
             Loop(plain, of_theirs, quick, theirs, stock, wrapper="bench.plain"),
             *(Floor(floor, (), quick and encoder == "shared", codec, encoder) for encoder, floor in floors.items()),
             Loop(f"this project, traced: {name}", (), quick, ours, marker, wrapper="bench.tracing"),

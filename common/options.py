@@ -57,14 +57,18 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
         f"each kind; name and password of a TURN server are in the environment, {ice.USERNAME} and {ice.CREDENTIAL} or "
         f"{ice.SECRET} (none)",
     )
-    parser.add_argument("--stun", type=stun, metavar="stun:HOST:PORT", help="the same, for a STUN server (none)")
     parser.add_argument(
-        "--relay-only", action="store_true", help="go through the TURN server, be there a direct way or not (no)"
+        "--stun", type=stun, metavar="stun:HOST:PORT", help="the same as --ice-server, for a STUN server (none)"
+    )
+    parser.add_argument(
+        "--relay-only", action="store_true", help="go through the TURN server even where there is a direct way (no)"
     )
     parser.add_argument(
         "--duration", type=seconds, metavar="SECONDS", help="end after so many seconds (none: until stopped)"
     )
-    parser.add_argument("--log-format", choices=["text", "json"], default="text", help="of the log on stderr (text)")
+    parser.add_argument(
+        "--log-format", choices=["text", "json"], default="text", help="how the log on stderr is written (text)"
+    )
     parser.add_argument("-v", "--verbose", action="count", default=0, help="log more; twice: everything")
 
 

@@ -22,11 +22,19 @@ class Remaining:
         steps: how many steps it has.
         estimate: s that a step takes, as far as one knows before; None: nothing is said before the first.
         console: where to, stderr unless it says otherwise.
+        quiet: whether nothing is said where that is no terminal.
     """
 
-    def __init__(self, title: str, steps: int, estimate: float | None = None, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        title: str,
+        steps: int,
+        estimate: float | None = None,
+        console: Console | None = None,
+        quiet: bool = False,
+    ) -> None:
         self._console = console or Console(file=sys.stderr, highlight=False, soft_wrap=True)
-        self._steps, self._estimate = steps, estimate
+        self._steps, self._estimate, self._quiet = steps, estimate, quiet
         self._done = 0
         self._began = self._last = time.monotonic()
         columns = (
@@ -62,7 +70,7 @@ class Remaining:
         if self._console.is_terminal:
             if text:
                 self._console.print(Text(text))
-        else:
+        elif not self._quiet:
             told = f"{text}  " if text else ""
             self._console.print(Text(f"{told}[{self._done} of {self._steps}{self._left_told()}]"))
 

@@ -49,18 +49,18 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         type=options.patience,
         default=30.0,
         metavar="SECONDS",
-        help="for a server that is not there yet; 0: try once (30)",
+        help="how long to wait for a server that is not there yet; 0: try once (30)",
     )
     add(
         "--stay",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="dial again when the server says goodbye, too: there will be another one (no)",
+        help="dial again even when the server says goodbye: there will be another one (no)",
     )
     add(
         "--jitter-buffer",
         choices=["marker", "stock"],
-        help="release a frame on its last packet, or as aiortc does on the next frame's first (marker)",
+        help="release a frame when its last packet is there, or as aiortc does with the first of the next (marker)",
     )
     add(
         "--view",
@@ -73,13 +73,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--http",
         type=options.address,
         metavar="[HOST:]PORT",
-        help="be watched there: /healthz, /readyz, /metrics, and with --view web its page (nowhere, 127.0.0.1:8080)",
+        help="serve /healthz, /readyz, /metrics there, and with --view web the page (nowhere; page: 127.0.0.1:8080)",
     )
     add(
         "--color",
         type=hues,
         metavar="auto|NAME|FROM-TO|RRGGBB",
-        help="of the ball in a real scene: a name, a range of hues in degrees, or a colour; auto: any on black (auto)",
+        help="of the ball in a real scene: a name, a range of hues in degrees, a colour; auto: any, on black (auto)",
     )
     add(
         "--find",
@@ -87,7 +87,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="MODULE:FUNCTION",
         help="a finder of your own: a function of a BGR image that returns x, y or None (ours)",
     )
-    add("--record", type=options.recording_file, metavar="FILE.mp4", help="record what the view shows")
+    add(
+        "--record",
+        type=options.recording_file,
+        metavar="FILE.mp4",
+        help="record the pictures, with what was found (nowhere)",
+    )
     add(
         "--whep",
         type=http_url,

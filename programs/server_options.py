@@ -25,11 +25,11 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
     parser = options.Parser(description="Film a bouncing ball and keep the score of who finds it.")
     options.add_shared(parser)
     add, number, scene = parser.add_argument, options.number, Scene()
-    add("--size", type=options.size, metavar="WxH", help="px (640x480)")
-    add("--fps", type=number("1 to 240 frames a second"), metavar="N", help="frames a second (30)")
-    add("--radius", type=number("px, 3 to half the shorter side"), metavar="PX", help="the ball's, px (20)")
-    add("--speed", type=number("px a second, 0 or more"), metavar="N", help="the ball's, px a second (240)")
-    add("--color", type=options.color, help="the ball's, a name or RRGGBB (white)")
+    add("--size", type=options.size, metavar="WxH", help="of the film, px (640x480)")
+    add("--fps", type=number("1 to 240 frames a second"), metavar="N", help="of the film, frames a second (30)")
+    add("--radius", type=number("px, 3 to half the shorter side"), metavar="PX", help="of the ball, px (20)")
+    add("--speed", type=number("px a second, 0 or more"), metavar="N", help="of the ball, px a second (240)")
+    add("--color", type=options.color, help="of the ball: a name or RRGGBB (white)")
     add("--seed", type=options.whole_number, metavar="N", help="chooses the ball's path (0)")
     add(
         "--source",
@@ -41,15 +41,15 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
         "--truth",
         type=truth_file,
         metavar="FILE.csv",
-        help="where the ball is in the file: frame, x, y in px",
+        help="where the ball is in the file: columns frame, x, y, in px (unknown)",
     )
     add(
         "--code",
         action="store_true",
         help="write each frame's number into its picture, for client.py --watch and any other camera (no)",
     )
-    add("--codec", choices=CODECS, help="of the video (vp8)")
-    add("--bitrate", type=options.bitrate, metavar="BIT/S", help="of the video, such as 500k (500k)")
+    add("--codec", choices=CODECS, help="video codec (vp8)")
+    add("--bitrate", type=options.bitrate, metavar="BIT/S", help="of the video, such as 500k or 2M (500k)")
     add(
         "--encoder",
         choices=["shared", "aiortc"],
@@ -62,15 +62,23 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
         metavar="1-100|png",
         help="of the images that datachannel and tcp send: JPEG's, or png, which is lossless (90)",
     )
-    add("--once", action="store_true", help="end after the first client")
-    add("--print", choices=MODES, default="auto", help="what to print (auto)")
-    add("--summary", type=options.output_file, metavar="FILE.json", help="write the figures to a file at the end")
-    add("--csv", type=options.output_file, metavar="FILE.csv", help="write every frame to a file")
+    add("--once", action="store_true", help="end after the first client (no)")
+    add(
+        "--print",
+        choices=MODES,
+        default="auto",
+        help="live: a panel; second: one line a second; every: one for each coordinate; auto: live in a terminal, else "
+        "second (auto)",
+    )
+    add(
+        "--summary", type=options.output_file, metavar="FILE.json", help="write the figures to a file at the end (none)"
+    )
+    add("--csv", type=options.output_file, metavar="FILE.csv", help="write what became of each frame to a file (none)")
     add(
         "--out",
         type=options.output_folder,
         metavar="DIR",
-        help=f"keep {SUMMARY}, {CSV} and {LOG} of the run in a folder, for python3 -m report",
+        help=f"keep {SUMMARY}, {CSV} and {LOG} of the run in a folder, for python3 -m report (none)",
     )
     add(
         "--require",
@@ -78,14 +86,14 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
         action="append",
         default=[],
         metavar="'FIGURE <= N'",
-        help="end with status 3 unless a figure of the summary is so, as 'latency_ms.p95 <= 50' or 'scored >= 99 %%'; "
-        "may be given again and again",
+        help="a budget: end with status 3 unless a figure of the summary keeps it, such as 'latency_ms.p95 <= 50' or "
+        "'scored >= 99 %%'; any number of them (none)",
     )
     add(
         "--http",
         type=options.address,
         metavar="[HOST:]PORT",
-        help="be a page there that is a client, and be watched: /, /whep, /healthz, /readyz, /metrics (nowhere)",
+        help="serve there a page that is a client, its signaling (/whep), /healthz, /readyz and /metrics (nowhere)",
     )
     add(
         "--whip",

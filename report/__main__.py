@@ -18,16 +18,25 @@ from rich.text import Text
 
 from common.files import WholeFile
 from common.options import Parser, output_file
+from common.remaining import Remaining
 from report.comparing import HEADINGS, Row, cells, compare, markdown, obstacles, settings_that_differ
-from report.page import comparison_page, run_page
+from report.page import comparison_page, parts_of, run_page
 from report.runs import ReportError, Run, read_runs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make what is asked for; return the exit status: 0 done, 1 a run cannot be read or a page not be written."""
-    parser = Parser(prog="report", description="Make a page of a run, or compare runs with the first.")
+    parser = Parser(
+        prog="report",
+        usage="python3 -m report [-h] [--out FILE] RUN [RUN ...]",
+        description="Make a page of a run, or compare runs with the first.",
+    )
     parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="a folder of --out, or SUMMARY.json FRAMES.csv"
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="a folder that server.py --out has made, or SUMMARY.json FRAMES.csv",
     )
     parser.add_argument(
         "--out",
@@ -35,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="append",
         default=[],
         metavar="FILE",
-        help="where to write: .html, of a comparison .md too",
+        help="where to write: .html, a comparison also .md (a page: report.html in the run's folder)",
     )
     args = parser.parse_args(argv)
     try:
@@ -64,13 +73,19 @@ def _report(run: Run, args: argparse.Namespace) -> int:
     paths = args.out or [folder / "report.html"]
     if wrong := [path for path in paths if path.suffix != ".html"]:
         raise ReportError(f"{wrong[0]}: one run has no comparison; its page is .html")
-    text = run_page(run) if _can_draw() else ""
+    _can_draw()
+    with Remaining("page", parts_of(run), quiet=True) as remaining:
+        text = run_page(run, remaining.done)
     return max(_write(path, text) for path in paths)
 
 
 def _compare(runs: Sequence[Run], paths: Sequence[Path]) -> int:
     """Print the comparison, and write it where that is asked for."""
-    rows = [compare(runs[0], run) for run in runs[1:]]
+    rows = list[list[Row]]()
+    with Remaining("comparison", len(runs) - 1, quiet=True) as remaining:
+        for run in runs[1:]:
+            rows.append(compare(runs[0], run))
+            remaining.done()
     _print(runs, rows)
     status = 0
     for path in paths:
@@ -102,7 +117,7 @@ def _print(runs: Sequence[Run], rows: Sequence[Sequence[Row]]) -> None:
 
 
 def _can_draw() -> bool:
-    """Return True, if there is what it takes.
+    """Return True: there is what plots take.
 
     Raises:
         ReportError: there is not.

@@ -1,6 +1,6 @@
 """One page, in one file: nothing in it is asked for anywhere, and nothing that a run says becomes markup."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
@@ -63,21 +63,34 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]], kind: str = ""
 # --- One run -------------------------------------------------------------------------------------
 
 
-def run_page(run: Run) -> str:
-    """Return the page of one run: of all clients together, then of each."""
+def parts_of(run: Run) -> int:
+    """Return how many parts the page of a run has: one of all clients, and if there are several one of each."""
+    count = len(run.frames.clients)
+    return 1 + (min(count, MAX_CLIENTS) if count > 1 else 0)
+
+
+def run_page(run: Run, on_part: Callable[[], None] = lambda: None) -> str:
+    """Return the page of one run: of all clients together, then of each.
+
+    Args:
+        run: what was run.
+        on_part: called whenever a part is done.
+    """
     frames = run.frames
     clients = frames.clients if len(frames.clients) > 1 else []
-    shown = clients[:MAX_CLIENTS]
+    shown = clients[: parts_of(run) - 1]
     plots = Plots(1 + len(shown))
     links = [f'<a href="#client-{client}">client {client}</a>' for client in shown]
     body = ['<nav><a href="#all">all</a>' + "".join(links) + '<a href="#settings">settings</a></nav>']
     body += [*_complaints(run), '<section id="all">', *_part(run, frames, plots)]
     body += [*_clients(run), "</section>"]
+    on_part()
     if len(clients) > len(shown):
         body.append(f'<p class="dim">The first {len(shown)} of {len(clients)} clients have a part of their own.</p>')
     for client in shown:
         body += [f'<section id="client-{client}"><h2>Client {client}</h2>']
         body += [*_part(run, frames.where(frames["client"] == client), plots), "</section>"]
+        on_part()
     body += ['<section id="settings"><h2>What was run</h2>', *_settings(run), "</section>"]
     return render(f"Run {run.name}", body)
 

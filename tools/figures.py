@@ -29,6 +29,7 @@ from report.tables import Table, markdown, median
 from tools import netlab, reporters, soak, views_cost
 from tools.media_server import MEDIA_TABLE
 from tools.procfs import ROOT
+from tools.relays import RELAYS_TABLE
 
 KEPT = ROOT / "docs" / "measured"
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -46,7 +47,7 @@ DEFAULTS = {  # part: the case of it that is nothing but the defaults
 def tables() -> dict[str, tuple[str, Table]]:
     """Return every table by its name, with the part that it shows."""
     parts = {name: create().tables for name, create in PARTS.items()}
-    of_netlab = (netlab.LINKS_TABLE, netlab.LINKS_H264_TABLE, netlab.WAYS_TABLE, MEDIA_TABLE)
+    of_netlab = (netlab.LINKS_TABLE, netlab.LINKS_H264_TABLE, netlab.WAYS_TABLE, MEDIA_TABLE, RELAYS_TABLE)
     parts |= {table.name: (table,) for table in of_netlab}
     parts |= {table.name: (table,) for table in (soak.TABLE, views_cost.TABLE, reporters.TABLE)}
     return {table.name: (part, table) for part, theirs in parts.items() for table in theirs}

@@ -6,7 +6,6 @@ One client sees the film, and everything that it finds is reported over so many 
 the server. The processor time is that of the whole server: drawing and encoding the film, once, are in it.
 """
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -20,6 +19,8 @@ import numpy as np
 
 from ball_track import Image, find
 from common.ice import IceConfig
+from common.options import Parser, seconds, whole_number
+from common.remaining import Remaining
 from common.sessions import End
 from protocol.messages import Found, Missed, Quiet, encode
 from report.measured import save, take
@@ -30,6 +31,7 @@ from transport.dialling import create_answer, dial
 from transport.line import ClientLine
 
 PATIENCE = 60.0  # s
+OVERHEAD = 8.0  # s that a row takes besides; an estimate
 TABLE = Table(
     "Reports over lines of their own, all into one server",
     (
@@ -122,21 +124,23 @@ def measure(lines: int, seconds: float, fps: float) -> dict[str, list[float]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python3 -m tools.reporters", description="Report over many lines at once.")
-    parser.add_argument("--clients", type=int, nargs="+", default=[50, 100, 200], help="lines (50 100 200)")
-    parser.add_argument("--seconds", type=float, default=15, help="for each (15)")
-    parser.add_argument("--fps", type=float, default=30, help="of the film (30)")
-    parser.add_argument(
-        "--folder", type=Path, help="where to save the results as well, as the benchmark does (nowhere)"
-    )
+    parser = Parser(prog="python3 -m tools.reporters", description="Report over many lines at once.")
+    parser.add_argument("--clients", type=whole_number, nargs="+", default=[50, 100, 200], help="lines (50 100 200)")
+    parser.add_argument("--seconds", type=seconds, default=15, help="for each (15)")
+    parser.add_argument("--fps", type=seconds, default=30, help="of the film (30)")
+    parser.add_argument("--folder", type=Path, help="where to save the results as well (nowhere)")
     args = parser.parse_args(argv)
-    results: Results = {f"{lines} clients": measure(lines, args.seconds, args.fps) for lines in args.clients}
+    results: Results = {}
+    with Remaining("reporters", len(args.clients), args.seconds + OVERHEAD) as remaining:
+        for lines in args.clients:
+            results[f"{lines} clients"] = row = measure(lines, args.seconds, args.fps)
+            remaining.done(f"{lines} clients: {row['reports'][0]:.0f} reports a second")
     show(TABLE, results)
     if args.folder is None:
         return 0
     args.folder.mkdir(parents=True, exist_ok=True)
-    lines = " ".join(map(str, args.clients))
-    command = f"python -m tools.reporters --clients {lines} --seconds {args.seconds:g} --fps {args.fps:g}"
+    asked = " ".join(map(str, args.clients))
+    command = f"python -m tools.reporters --clients {asked} --seconds {args.seconds:g} --fps {args.fps:g}"
     return 0 if save(take("reporters", command, results), args.folder) else 1
 
 
