@@ -58,7 +58,7 @@ from protocol.messages import (
     encode,
     parse,
 )
-from transport.reports import AGAIN_AFTER, Reporting
+from transport.reports import AGAIN, Reporting
 from views.views import ViewError, Views
 
 # Nothing here may import av, and so aiortc, at the top: process_a imports this file again (multiprocessing's
@@ -313,7 +313,7 @@ class Client:
         self._send(Restarted())
 
     def _report(self, report: Report) -> bool:
-        """Send a report, while reports get lost with the last few before it, and twice; return whether it was sent."""
+        """Send a report, while reports get lost with the last few before it, and again; return whether it was sent."""
         link = self._link
         if link is None:
             return False
@@ -322,7 +322,8 @@ class Client:
         if not link.unreliable:
             return self._send(report)
         if isinstance(message, Reports):
-            loop.call_later(AGAIN_AFTER, link.send, encode(self._reporting.again()))
+            for after, count in AGAIN:
+                loop.call_later(after, link.send, encode(self._reporting.newest(count)))
         return self._send(message)
 
     def _on_loss(self) -> None:

@@ -2,7 +2,7 @@
 //
 // The page offers, so it opens the channel `coordinates`; the server opens `scores`. See protocol/messages.py.
 
-import {AGAIN_AFTER, Reporting} from "./reports.js";
+import {AGAIN, Reporting} from "./reports.js";
 
 const GATHER_MS = 500;      // for our own candidates; the server finds us by our checks, whatever is missing
 const CONNECT_MS = 8000;    // from the answer to a connection
@@ -131,11 +131,12 @@ export class Connection {
 
   get open() { return this.#channel.readyState === "open"; }
 
-  // Send a report; while reports get lost with the last few before it, and twice.
+  // Send a report; while reports get lost with the last few before it, and again.
   report(report) {
     const message = this.#reporting.message(report, seconds());
     this.#send(message);
-    if (message.type === "reports") setTimeout(() => this.#send(this.#reporting.again()), 1000 * AGAIN_AFTER);
+    if (message.type !== "reports") return;
+    for (const [after, count] of AGAIN) setTimeout(() => this.#send(this.#reporting.newest(count)), 1000 * after);
   }
 
   // Send a message, at once or as soon as the channel is open: the server films when it is open at its own end.

@@ -1,11 +1,12 @@
 // How reports get home over a network that loses some: what transport/reports.py does, in JavaScript.
 //
-// Each message has one report; while reports get lost it has the last few, and is sent once more a moment later. Where
+// Each message has one report; while reports get lost it has the last few, and is sent twice more, moments later. Where
 // frames or scores come late there is a queue, which would only grow by that. Reports are messages as in
 // protocol/messages.py. This module knows no page, no network and no clock: times are handed in, in s.
 
-export const AGAIN_AFTER = .01;                  // s from a message of several reports to its repetition
-const FIRST = 3, AGAIN = 5;                      // reports in a message, and in its repetition
+export const AGAIN = [[.01, 5], [.02, 3]];       // s to each repetition of a message of several, and reports in it
+const FIRST = 3, MOST = 5;                       // reports in a message, and in any
+const OVERTAKING = .05;                          // s by which a report may be overtaken by another one
 const MIN_SIGNS = 2, SIGNS_WITHIN = 10;          // so many signs of loss, within so many s, are needed
 const HOLD = 20;                                 // s without a sign, and reports are said once again
 const REMEMBERED_REPORTS = 128;                  // for when they were sent
@@ -34,8 +35,9 @@ export class Reporting {
   #last = [];                        // reports
   #signs = [];                       // s
   #lossyUntil = -Infinity;           // s
-  #sent = new Map();                 // by pts: when (s), and how many coordinates until then
+  #sent = new Map();                 // by pts: when (s), and how many coordinates long before
   #coordinates = 0;
+  #newestSent = [];                  // s, when: coordinates that may be overtaken yet
   #unscored = 0;                     // coordinates that the server had not scored, at most, at any score
   #roundTrip = 0;                    // s, the last one
   #leastRoundTrip = new Least(ROUTE_WINDOW);
@@ -47,17 +49,19 @@ export class Reporting {
 
   // Return what to send at time `now` to report this: itself, or the last few with it.
   message(report, now) {
-    if (report.type === "found") this.#coordinates++;
-    this.#sent.set(report.pts, [now, this.#coordinates]);
+    this.#newestSent = this.#newestSent.filter(sent => now - sent < OVERTAKING);
+    this.#sent.set(report.pts, [now, this.#coordinates - this.#newestSent.length]);
+    if (report.type === "found") {
+      this.#coordinates++;
+      this.#newestSent.push(now);
+    }
     if (this.#sent.size > REMEMBERED_REPORTS) this.#sent.delete(this.#sent.keys().next().value);
-    this.#last = [...this.#last, report].slice(-AGAIN);
-    return this.lossy(now) && !this.#congested() ? this.#newest(FIRST) : report;
+    this.#last = [...this.#last, report].slice(-MOST);
+    return this.lossy(now) && !this.#congested() ? this.newest(FIRST) : report;
   }
 
-  // Return what to send once more AGAIN_AFTER a message of several reports.
-  again() { return this.#newest(AGAIN); }
-
-  #newest(count) {
+  // Return the newest reports, so many: what to send again after a message of several.
+  newest(count) {
     return {type: "reports", reports: this.#last.slice(-count).map(
       ({type, pts, x, y}) => type === "found" ? [type, pts, x, y] : [type, pts])};
   }
@@ -94,8 +98,7 @@ export class Reporting {
     this.#roundTrip = roundTrip;
     this.#scoresLate = Math.min(before, roundTrip) - this.#leastRoundTrip.add(roundTrip, now);
     const unscored = coordinates - scored;
-    for (let more = Math.min(unscored - this.#unscored, MIN_SIGNS); more > 0; more--) this.onLoss(now);
-    this.#unscored = Math.max(this.#unscored, unscored);
+    if (unscored > this.#unscored) [this.#unscored, this.#lossyUntil] = [unscored, now + HOLD];
   }
 
   // Return whether reports get lost, as far as is known at time `now`.

@@ -11,7 +11,7 @@ from selenium.webdriver import Chrome
 
 from protocol.messages import NAMES, Found, Report, Reports, Score, Skipped, encode, parse
 from tools.browser import run_browser
-from transport.reports import AGAIN_AFTER, Reporting
+from transport.reports import AGAIN, Reporting
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -21,10 +21,10 @@ REPORTS = (Path(__file__).parent.parent / "browser" / "reports.js").read_bytes()
 SCRIPT = """
     const [source, calls, done] = arguments;
     (async () => {
-        const {AGAIN_AFTER, Reporting} = await import(
+        const {AGAIN, Reporting} = await import(
             URL.createObjectURL(new Blob([atob(source)], {type: "text/javascript"})));
         const reporting = new Reporting();
-        done([AGAIN_AFTER, calls.map(([method, ...given]) => {
+        done([AGAIN, calls.map(([method, ...given]) => {
             if (method === "onStats") given[0] = new Map(Object.entries(given[0]));
             return JSON.stringify(reporting[method](...given)) ?? null;
         })]);
@@ -45,7 +45,7 @@ def call(browser: Chrome, calls: list[list[Any]]) -> list[str | None]:
     answer = browser.execute_async_script(SCRIPT, base64.b64encode(REPORTS).decode(), calls)
     assert isinstance(answer, list), answer
     after, returned = answer
-    assert after == AGAIN_AFTER
+    assert after == [list(each) for each in AGAIN]
     assert isinstance(returned, list)
     return returned
 
@@ -68,9 +68,9 @@ def test_page_says_what_the_client_says(browser: Chrome, seed: int, loss: float)
         now, pts = k / 30 + late, 2**32 - 90_000 + 3000 * k  # which wraps around after a second
         ours.on_frame(pts, now)
         report = Found(pts, 1.5, 2.25) if dice.random() < 0.9 else Skipped(pts)
-        expected += [None, ours.message(report, now), ours.again()]
+        expected += [None, ours.message(report, now), ours.newest(5)]
         named = as_message(report)
-        calls += [["onFrame", pts % 2**32, now], ["message", named, now], ["again"]]
+        calls += [["onFrame", pts % 2**32, now], ["message", named, now], ["newest", 5]]
         if (dice.random() < loss and not 450 < k < 1050) or isinstance(report, Skipped):
             continue
         heard += 1

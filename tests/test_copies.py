@@ -1,18 +1,26 @@
 """When packets are sent twice: pure, fed with reports of every kind."""
 
 import itertools
+from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from transport.copies import (
     APART,
+    ASKED_WITHIN,
     BURST_DELAYS,
     BURST_HOLD,
+    BURSTS_WITHIN,
     DELAYS,
     DISTRUST,
+    HEAVY_DELAYS,
     MIN_BURSTS,
+    OPENING_DELAYS,
+    OPENING_PACKETS,
     PAUSE_FIRST,
+    PAUSE_MAX,
     SUSPICION,
     WINDOW,
     CopyRule,
@@ -26,6 +34,13 @@ def report(rule: CopyRule, losses: list[int], began: float = 0, lost: int = 0) -
     for second in range(1, len(losses) + 1):
         rule.on_report(round(RATE * (began + second)), lost + sum(losses[:second]), began + second)
     return began + len(losses)
+
+
+def ask_twice(rule: CopyRule, now: float) -> None:
+    """Ask for two packets until `now` (s)."""
+    rule.on_asked(now - 2 * APART)
+    assert not rule.active(now)
+    rule.on_asked(now)
 
 
 def test_nothing_is_copied_without_loss():
@@ -69,16 +84,24 @@ def test_packet_that_was_late_and_not_lost_is_taken_back():
     assert not rule.active(6)
 
 
-def test_second_request_begins_it_before_a_report_can():
-    """What is asked for twice within two seconds is taken for lost until reports say so."""
+@pytest.mark.parametrize("ask", [ask_twice, CopyRule.on_asked_again, CopyRule.on_picture_lost])
+def test_what_is_asked_for_begins_it_before_a_report_can(ask: Callable[[CopyRule, float], None]):
+    """A second packet, or the same again, or a key frame that is asked for is taken for loss until reports say so."""
     rule = CopyRule()
-    rule.on_asked(1.0)
-    assert not rule.active(1.0)
-    rule.on_asked(1.5)
+    ask(rule, 1.5)
     assert rule.active(1.5)
     rule.on_report(60, 2, 1.9)
     rule.on_report(80, 4, 2.5)
     assert rule.active(1.5 + 2 * SUSPICION)
+
+
+def test_report_that_is_too_early_refutes_nothing():
+    """What is lost now is in the next report or the one after it; a suspicion lasts for both."""
+    rule = CopyRule()
+    ask_twice(rule, 1.0)
+    rule.on_report(40, 0, 1.1)
+    assert rule.active(1.2)
+    assert rule.active(1.0 + SUSPICION - 0.1)
 
 
 def test_requests_for_what_comes_by_a_detour_are_refuted():
@@ -92,40 +115,156 @@ def test_requests_for_what_comes_by_a_detour_are_refuted():
             rule.on_report(step * 2, 0, now)
         copied += rule.active(now) / 20
     assert copied <= SUSPICION + 1
-    rule.on_asked(DISTRUST + 10)
-    rule.on_asked(DISTRUST + 10 + APART)
-    assert rule.active(DISTRUST + 10 + APART)
+    ask_twice(rule, DISTRUST + 10)
+    assert rule.active(DISTRUST + 10)
 
 
-def test_many_requests_at_once_are_no_loss():
-    """A jam that is over brings packets out of order, once: that is no reason to send anything twice."""
+def test_loss_that_was_suspected_is_not_refuted_once_it_is_over():
+    """Copies that were needed are there at once for the next loss: only what reports never told of is distrusted."""
+    rule = CopyRule()
+    ask_twice(rule, 0.5)
+    now = report(rule, [2, 2, 0])
+    now = report(rule, [0] * int(WINDOW + 5), now, lost=4)
+    assert not rule.active(now)
+    ask_twice(rule, now)
+    assert rule.active(now)
+
+
+def test_little_loss_of_many_packets_is_none():
+    """Two packets in thousands cost nothing: the share counts."""
+    rule = CopyRule()
+    for second in range(1, 10):
+        rule.on_report(2000 * second, 2 if second > 5 else 0, second)
+        assert not rule.active(second)
+
+
+def test_heavy_loss_gets_two_copies():
+    """Where one packet in twenty is lost, so is one copy in twenty: sent once more; at one in a hundred it is not."""
+    light, heavy = CopyRule(), CopyRule()
+    assert light.delays(report(light, [1, 0, 1, 0, 1])) == DELAYS
+    now = report(heavy, [2] * 5)
+    assert heavy.delays(now) == HEAVY_DELAYS
+    now = report(heavy, [0, 1] * int(WINDOW), now, lost=10)
+    assert heavy.delays(now) == DELAYS
+    now = report(heavy, [4] * 5, now, lost=10 + int(WINDOW))
+    heavy.on_congested(now)
+    assert heavy.delays(report(heavy, [0, 1, 1] * 8, now, lost=30 + int(WINDOW))) == DELAYS
+
+
+def test_opening_is_sent_twice():
+    """The first packets, which nobody could ask for, are sent again a moment later; nothing after them, and no more."""
+    rule = CopyRule()
+    assert [rule.on_sent(5.0) for _ in range(OPENING_PACKETS)] == [OPENING_DELAYS] * OPENING_PACKETS
+    assert rule.on_sent(5.0) == ()
+    later = CopyRule()
+    assert later.on_sent(5.0) == OPENING_DELAYS
+    assert later.on_sent(5.0 + 1 / 60) == ()
+    paused = CopyRule()
+    paused.on_congested(5.0)
+    assert paused.on_sent(5.0) == ()
+
+
+def test_requests_at_once_or_far_apart_are_no_loss():
+    """A jam that is over brings packets out of order, once; and one packet now and then costs nothing."""
     rule = CopyRule()
     for number in range(20):
         rule.on_asked(1 + number / 1000)
     assert not rule.active(1.02)
+    for number in range(5):
+        rule.on_asked(now := 10 + 1.01 * ASKED_WITHIN * number)
+        assert not rule.active(now)
 
 
 def test_bursts_bring_more_copies_for_as_long_as_they_come():
     """Packets that are asked for although they were copied are sent more often, further apart; then once again."""
     rule = CopyRule()
-    now = report(rule, [1, 1, 1])
+    now = report(rule, [0, 1, 0, 1])
     assert rule.delays(now) == DELAYS
     for number in range(MIN_BURSTS):
         rule.on_asked(now + number)
     assert rule.delays(now + MIN_BURSTS) == BURST_DELAYS
-    now = report(rule, [1] * int(BURST_HOLD + MIN_BURSTS), now, lost=3)
+    now = report(rule, [0, 1] * int(BURST_HOLD / 2 + MIN_BURSTS), now, lost=2)
     assert rule.delays(now) == DELAYS
     rule.on_congested(now)
     assert rule.delays(now) == ()
 
 
+@pytest.mark.parametrize("lossy", [False, True])
+def test_requests_without_copies_or_long_apart_are_no_bursts(lossy: bool):
+    """What was asked for before there were copies says nothing of them, nor does one packet now and then."""
+    rule = CopyRule()
+    now, lost, every = report(rule, [0, 1, 0, 1] if lossy else [0] * 4), 2 * lossy, round(BURSTS_WITHIN / 2 + 1)
+    for _ in range(4 * MIN_BURSTS if lossy else MIN_BURSTS):
+        rule.on_asked(now)
+        if lossy:
+            now, lost = report(rule, [0] * (every - 1) + [1], now, lost), lost + 1
+    if not lossy:
+        now = report(rule, [0, 1, 0, 1], now)
+    assert rule.active(now)
+    assert rule.delays(now) == DELAYS
+    rule.on_asked(now)
+    assert rule.delays(now) == DELAYS
+
+
 def test_suspicion_ends_without_any_report():
     """A receiver that never reports gets copies for a moment, not for ever."""
     rule = CopyRule()
-    rule.on_asked(1)
-    rule.on_asked(1.5)
+    ask_twice(rule, 1.5)
     assert rule.active(1.5)
     assert not rule.active(1.5 + SUSPICION)
+
+
+def test_congestion_is_no_loss_and_no_burst():
+    """What was suspected, and asked for in vain, while the queue filled up is forgotten when it is over."""
+    rule = CopyRule()
+    now = report(rule, [2] * 3)
+    for _ in range(MIN_BURSTS - 1):
+        rule.on_asked(now)
+    rule.on_congested(now)
+    now += PAUSE_FIRST * 2
+    assert not rule.active(now)
+    now = report(rule, [2] * 3, now, lost=6)
+    rule.on_asked(now)
+    assert rule.delays(now) != BURST_DELAYS
+    other = CopyRule()
+    ask_twice(other, now)
+    other.on_congested(now)
+    assert not other.active(now + PAUSE_FIRST)
+    third = CopyRule()
+    third.on_asked(now)
+    third.on_congested(now)
+    third.on_asked(now + 1)
+    assert not third.active(now + PAUSE_FIRST)
+
+
+def congest(rule: CopyRule, now: float, lossy: bool = True) -> float:
+    """Let there be loss until copies are sent, then congestion; return how long (s) nothing is sent twice after it."""
+    seconds = 0
+    while lossy and not rule.active(now):
+        seconds += 1
+        now += 1
+        rule.on_report(round(RATE * now), round(4 * now), now)
+    rule.on_congested(now)
+    began = now
+    while not rule.active(now):
+        now += 0.5
+        rule.on_report(round(RATE * now), round(4 * now), now)
+    return now - began
+
+
+def test_pause_grows_only_where_congestion_meets_copies_and_not_for_ever():
+    """Congestion without copies is not their fault; the pause is bounded; and after long without, it is short again."""
+    rule = CopyRule()
+    assert congest(rule, 100.0) <= 2 * PAUSE_FIRST + 2
+    innocent = CopyRule()
+    for number in range(6):
+        innocent.on_congested(100.0 + number)
+    assert congest(innocent, 100.0 + 6, lossy=False) <= PAUSE_FIRST + 2
+    now = 200.0
+    for _ in range(12):
+        now += congest(rule, now) + 1
+    assert congest(rule, now) <= PAUSE_MAX + 2
+    assert congest(rule, now + 3 * PAUSE_MAX) <= 2 * PAUSE_FIRST + 2
 
 
 def test_congestion_ends_copies_at_once_and_for_longer_each_time():

@@ -35,7 +35,8 @@ class Way:
             self._k += 1
             now = self._k * INTERVAL
             message = self.reporting.message(found(self._k), now)
-            messages = [message, self.reporting.again()] if isinstance(message, Reports) else [message]
+            again = [self.reporting.newest(count) for _, count in AGAIN]
+            messages = [message, *again] if isinstance(message, Reports) else [message]
             for each in messages:
                 self._say(each.reports if isinstance(each, Reports) else (each,), now, lost=dice.random() < loss)
 
@@ -83,9 +84,10 @@ def test_message_has_the_last_reports_the_newest_last():
         message = reporting.message(found(k), k * INTERVAL)
         assert isinstance(message, Reports)
         assert [each.pts // 3000 for each in message.reports] == list(range(max(0, k - FIRST + 1), k + 1))
-        again = reporting.again()
-        assert [each.pts // 3000 for each in again.reports] == list(range(max(0, k - AGAIN + 1), k + 1))
-        assert parse(encode(again)) == again
+        for _, count in AGAIN:
+            again = reporting.newest(count)
+            assert [each.pts // 3000 for each in again.reports] == list(range(max(0, k - count + 1), k + 1))
+            assert parse(encode(again)) == again
 
 
 def test_one_sign_of_loss_is_none():

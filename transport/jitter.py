@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
+from typing import NamedTuple
 
 from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtp import RTP_HISTORY_SIZE, RtpPacket
@@ -30,6 +31,8 @@ GAP_PATIENCE = 0.4  # s that a gap may last before it is given up: three round t
 NACK_INTERVAL = 0.1  # s between two requests for the same packet, while the round trip is not known
 NACK_INTERVAL_MIN, NACK_INTERVAL_MAX = 0.01, 1.0  # s
 NACK_ROUND_TRIPS = 1.25  # from one request to the next: the answer takes one, and the sender a moment
+REQUESTS, REQUEST_AGAIN = 3, 0.01  # so many times a request is said, so many s apart at least: it may be lost as well
+OPENING_PACKETS = 4  # packets, the first ones, that may come twice though there is no loss
 MAX_OVERTAKEN = 64  # packets that the first one to arrive may have overtaken
 DETOUR = 0.03  # s by which a packet may be overtaken without being lost
 PLI_INTERVAL = 0.2  # s between two requests for a key frame
@@ -70,7 +73,7 @@ class MarkerJitterBuffer:
         ) = {}  # the first frame's packets, until the next begins or it is whole
         self._gap_since: float | None = None
         self._torn: int | None = None  # time stamp of a frame that may lack its beginning
-        self._asked = clock()  # when a key frame was last asked for; the stream opens with one unasked
+        self._asked = clock()  # when a key frame was last asked for; the stream's first frame should be one
 
     def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
         """Take in a packet; of two with one sequence number the first.
@@ -102,7 +105,7 @@ class MarkerJitterBuffer:
             frame = self.release()
         if dropped:
             self.continuity = Continuity.BROKEN
-        elif self.continuity is Continuity.WHOLE or now - self._asked <= PLI_INTERVAL:
+        elif self.continuity is Continuity.WHOLE or now - self._asked <= PLI_INTERVAL or self._opening is not None:
             return False, frame
         self._asked = now
         return True, frame
@@ -201,8 +204,26 @@ class MarkerJitterBuffer:
         self._torn = None if packet is None else packet.timestamp
 
 
+class Gap(NamedTuple):
+    """A packet that is missing: since when (s) an answer is waited for, when it was asked for last, and how often."""
+
+    waiting: float = -math.inf
+    asked: float = -math.inf
+    requests: int = 0
+
+    def ask(self, now: float, interval: float) -> "Gap | None":
+        """Return it as it is after a request at time `now`, if one is due; None if not."""
+        if now - self.waiting > interval:
+            return Gap(now, now, 1)
+        if self.requests < REQUESTS and now - self.asked > REQUEST_AGAIN:
+            return Gap(self.waiting, now, self.requests + 1)
+        return None
+
+
 class PersistentNackGenerator:
     """Asks for what is missing again and again: a request, or what it asks for, can be lost as well.
+
+    Each request is said a few times, some ms apart, and is one for the sender: it answers once a round trip.
 
     It stands where aiortc has its own NackGenerator, of which a receiver calls `add`, and then reads `missing`.
 
@@ -220,7 +241,7 @@ class PersistentNackGenerator:
         self._missing_since: float | None = None
         self._newest: int | None = None  # sequence number
         self._first: int | None = None  # sequence number of what the stream begins with; None: that is long ago
-        self.gaps: dict[int, float] = {}  # what is missing, oldest first: when it was asked for last, s
+        self.gaps: dict[int, Gap] = {}  # what is missing, oldest first
         self.missing: set[int] = set()  # of that, what is to be asked for now
         self._asked_for: deque[int] = deque(maxlen=RTP_HISTORY_SIZE)  # what is sent again may come twice
 
@@ -237,7 +258,7 @@ class PersistentNackGenerator:
             del self.gaps[number]
         elif self._first is not None and is_overtaken(number, self._first):
             self._add_overtaken(number)
-        elif number not in self._asked_for:
+        elif number not in self._asked_for and not self._opens(number):
             self.on_loss()
         if not self.gaps:
             self._missing_since = None
@@ -246,17 +267,22 @@ class PersistentNackGenerator:
         elif now - self._missing_since > DETOUR:
             self.on_loss()
             self._missing_since = now
-        self.missing = {gap for gap, asked in self.gaps.items() if now - asked > self._interval}
+        asked = {number: gap.ask(now, self._interval) for number, gap in self.gaps.items()}
+        self.gaps.update({number: gap for number, gap in asked.items() if gap is not None})
+        self.missing = {number for number, gap in asked.items() if gap is not None}
         self._asked_for.extend(self.missing)
-        self.gaps.update(dict.fromkeys(self.missing, now))
         return bool(self.missing)
+
+    def _opens(self, number: int) -> bool:
+        """Return whether it is one of the first packets, which a sender may send twice in any case."""
+        return self._first is not None and (number - self._first) % SEQUENCE_NUMBERS < OPENING_PACKETS
 
     def _add_newest(self, number: int) -> None:
         """Take note of a packet that is newer than all others: what lies between is missing, if it can be had."""
         if self._newest is not None:
             skipped = min((number - self._newest) % SEQUENCE_NUMBERS, RTP_HISTORY_SIZE) - 1
             for distance in range(skipped, 0, -1):
-                self.gaps[(number - distance) % SEQUENCE_NUMBERS] = -math.inf
+                self.gaps[(number - distance) % SEQUENCE_NUMBERS] = Gap()
         self._first = number if self._newest is None else self._first
         if self._first is not None and (number - self._first) % SEQUENCE_NUMBERS > MAX_OVERTAKEN:
             self._first = None
@@ -267,12 +293,12 @@ class PersistentNackGenerator:
         """Take note of a packet from before the first one that came: what lies between is missing."""
         assert self._first is not None
         between = range(1, (self._first - number) % SEQUENCE_NUMBERS)
-        self.gaps = {(number + distance) % SEQUENCE_NUMBERS: -math.inf for distance in between} | self.gaps
+        self.gaps = {(number + distance) % SEQUENCE_NUMBERS: Gap() for distance in between} | self.gaps
         self._first = number
 
     def keep(self, wanted: Callable[[int], bool]) -> None:
         """Give up what is missing and not wanted any more."""
-        self.gaps = {gap: asked for gap, asked in self.gaps.items() if wanted(gap)}
+        self.gaps = {number: gap for number, gap in self.gaps.items() if wanted(number)}
 
 
 def is_overtaken(number: int, first: int) -> bool:

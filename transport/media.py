@@ -47,7 +47,13 @@ class MediaSender(PeerLink):
         transceiver.setCodecPreferences(
             [each for each in RTCRtpSender.getCapabilities("video").codecs if each.mimeType in wanted]
         )
-        internals.on_picture_lost(transceiver.sender, on_picture_lost)
+
+        def tell() -> None:
+            if self._resender is not None:
+                self._resender.on_picture_lost()
+            on_picture_lost()
+
+        internals.on_picture_lost(transceiver.sender, tell)
         self._sender = transceiver.sender
         return transceiver
 

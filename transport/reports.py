@@ -1,11 +1,12 @@
 """How a client's reports get home over a network that loses some.
 
 A report that is sent again a second later, as a reliable data channel does it, is of no use. So reports travel
-unreliably, and while there is loss each message carries the last few reports as well, and is sent twice, some ms
+unreliably, and while there is loss each message carries the last few reports as well, and is sent three times, some ms
 apart. The server takes a report that it has had already for nothing.
 
 Loss is noticed in three ways: packets of the film are missing; packets of the film come twice, since the server
-knows of loss; or the server scores fewer frames than it was sent coordinates. Where frames or scores come late, there
+knows of loss; or the server scores fewer frames than it was sent coordinates, not counting those that may have been
+overtaken. Where frames or scores come late, there
 is a queue, and loss is that of a queue that is full: nothing is said again there, as it would make it longer.
 
 This module knows no clock and no network: times are handed in, in seconds of any monotonic clock.
@@ -17,10 +18,11 @@ from collections import deque
 from protocol.matching import CLOCK_RATE
 from protocol.messages import Found, Report, Reports, Score
 
-# reports in a message, and in its repetition: more would wait for SCTP, which allows 1,200 bytes on their way after a
-# timeout
-FIRST, AGAIN = 3, 5
-AGAIN_AFTER = 0.01  # s from a message to its repetition
+# reports in a message, and in each repetition, so many s later: more would wait for SCTP, which allows 1,200 bytes on
+# their way after a timeout
+FIRST, AGAIN = 3, ((0.01, 5), (0.02, 3))
+MOST = 5  # of these numbers
+OVERTAKING = 0.05  # s by which a report may be overtaken by another one
 MIN_SIGNS, SIGNS_WITHIN = 2, 10.0  # so many signs of loss, within so many s, are needed
 HOLD = 20.0  # s without a sign, and reports are said once again
 REMEMBERED_REPORTS = 128  # reports, for when they were sent
@@ -54,11 +56,12 @@ class Reporting:
     """Decides what each message says, and learns from the scores how the way there and back is."""
 
     def __init__(self) -> None:
-        self._last: deque[Report] = deque(maxlen=AGAIN)
+        self._last: deque[Report] = deque(maxlen=MOST)
         self._signs: deque[float] = deque(maxlen=MIN_SIGNS)  # s
         self._lossy_until = -math.inf  # s
-        self._sent: dict[int, tuple[float, int]] = {}  # by pts: when (s), and how many coordinates until then
+        self._sent: dict[int, tuple[float, int]] = {}  # by pts: when (s), and how many coordinates long before
         self._coordinates = 0
+        self._newest_sent: deque[float] = deque()  # s, when: coordinates that may be overtaken yet
         self._unscored = 0  # coordinates that the server had not scored, at most, at any score
         self._round_trips: deque[float] = deque(maxlen=ROUND_TRIPS)  # s
         self._least_round_trip, self._least_delay = Least(ROUTE_WINDOW), Least(WINDOW)
@@ -66,18 +69,19 @@ class Reporting:
 
     def message(self, report: Report, now: float) -> Report | Reports:
         """Return what to send at time `now` (s) to report this: itself, or the last few with it."""
-        self._coordinates += isinstance(report, Found)
-        self._sent[report.pts] = now, self._coordinates
+        while self._newest_sent and now - self._newest_sent[0] >= OVERTAKING:
+            self._newest_sent.popleft()
+        self._sent[report.pts] = now, self._coordinates - len(self._newest_sent)
+        if isinstance(report, Found):
+            self._coordinates += 1
+            self._newest_sent.append(now)
         if len(self._sent) > REMEMBERED_REPORTS:
             del self._sent[next(iter(self._sent))]
         self._last.append(report)
-        return self._newest(FIRST) if self.lossy(now) and not self._congested() else report
+        return self.newest(FIRST) if self.lossy(now) and not self._congested() else report
 
-    def again(self) -> Reports:
-        """Return what to send once more AGAIN_AFTER a message of several reports."""
-        return self._newest(AGAIN)
-
-    def _newest(self, count: int) -> Reports:
+    def newest(self, count: int) -> Reports:
+        """Return the newest reports, so many: what to send again after a message of several."""
         return Reports(tuple(self._last)[-count:])
 
     def on_frame(self, pts: int, now: float) -> None:
@@ -100,9 +104,8 @@ class Reporting:
         self._round_trips.append(now - at)
         self._scores_late = min(list(self._round_trips)[-2:]) - self._least_round_trip.add(now - at, now)
         unscored = coordinates - score.scored
-        for _ in range(min(unscored - self._unscored, MIN_SIGNS)):
-            self.on_loss(now)
-        self._unscored = max(self._unscored, unscored)
+        if unscored > self._unscored:
+            self._unscored, self._lossy_until = unscored, now + HOLD
 
     def lossy(self, now: float) -> bool:
         """Return whether reports get lost, as far as is known at time `now` (s)."""

@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from aiortc import RTCRtpSender
 
@@ -56,14 +56,23 @@ class Resender:
         self._rule.on_congested(self._clock())
         self._due.clear()
 
+    def on_picture_lost(self) -> None:
+        """Take it for loss that the receiver asks for a key frame."""
+        self._rule.on_picture_lost(self._clock())
+
     def _on_sent(self, number: int, size: int) -> None:
         now = self._clock()
         self._traffic["bytes_sent"] += size
         self._budget = min(MAX_BUDGET, self._budget + BUDGET_SHARE)
         if self._retransmit is not None:
-            for delay in self._rule.delays(now):
-                heapq.heappush(self._due, (now + delay, number))
-                self._waiting.set()
+            self._schedule(number, self._rule.on_sent(now))
+
+    def _schedule(self, number: int, delays: Iterable[float]) -> None:
+        """Send a packet again after so many seconds each."""
+        now = self._clock()
+        for delay in delays:
+            heapq.heappush(self._due, (now + delay, number))
+            self._waiting.set()
 
     def _on_resent(self, size: int) -> None:
         self._traffic["bytes_sent"] += size
@@ -72,10 +81,14 @@ class Resender:
     def _on_asked(self, number: int) -> bool:
         """Return whether to send a packet again that is asked for: not while it may be on its way, nor too many."""
         now = self._clock()
-        if self._budget < 1 or now - self._resent.get(number, -math.inf) < self._round_trip:
+        if now - self._resent.get(number, -math.inf) < self._round_trip:
+            self._rule.on_asked_again(now)
+            return False
+        if self._budget < 1:
             return False
         self._budget -= 1
         self._rule.on_asked(now)
+        self._schedule(number, self._rule.delays(now))  # what is sent again can be lost as well
         self._note(number, now)
         return True
 
