@@ -87,7 +87,7 @@ class StepRule:
         self._lag = 0.0  # s by which the server's own frames were late, the worst of lately
         self._last = (0.0, 0.0)  # s, when the last frame that is answered was drawn, and its answer came
         self._counts_from = -math.inf  # s: answers for frames drawn before that say nothing
-        self._well_since = math.inf  # s
+        self._well_since = 0.0  # s
         self._strikes: deque[float] = deque(maxlen=STRIKES)  # s
         self._answering = False  # since it was behind last
         self._stepped_up: float | None = None  # s, when the rung above was tried last
@@ -106,7 +106,6 @@ class StepRule:
             self._least = LeastLatency()
             self._answers.clear()
         self._least.add(latency, now)
-        self._well_since = min(self._well_since, now)
         self._answering = True
         (last_drawn, last_now), self._last = self._last, (drawn, now)
         change = abs(latency - (last_now - last_drawn))

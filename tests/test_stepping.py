@@ -2,13 +2,29 @@
 
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from film.stepping import QUEUE_LATENCY, TRIAL, UP_FIRST, StepRule, rungs
+from film.stepping import (
+    JITTER_MAX,
+    JITTERS,
+    LAG_MAX,
+    LAGS,
+    MEMORY,
+    MIN_ANSWERS,
+    MIN_TIME,
+    QUEUE_LATENCY,
+    STRIKES,
+    TRIAL,
+    UP_FIRST,
+    UP_MAX,
+    LeastLatency,
+    StepRule,
+    rungs,
+)
 
 RATES = (500_000, 100_000, 40_000)
 INTERVAL = 1 / 30  # s
@@ -163,6 +179,193 @@ def test_slow_process_a_is_no_congestion():
         drawn = k * INTERVAL
         rule.on_answer(drawn, drawn + (0.15 if k % 3 == 0 else 0.04))
         assert not rule.step(drawn + 0.15)
+
+
+def answer(rule: StepRule, latencies: Iterable[float], began: float = 0.0, every: float = INTERVAL) -> float:
+    """Let a client answer for one frame after the other, each so late (s); return when the next one is drawn (s)."""
+    drawn = began
+    for latency in latencies:
+        rule.on_answer(drawn, drawn + latency)
+        drawn += every
+    return drawn
+
+
+QUEUE = 0.02 + QUEUE_LATENCY + 0.05  # s, of an answer that is late, where 0.02 is the least
+
+
+def test_queue_has_to_last():
+    """Neither a few late answers are congestion, nor many of one moment: they have to be some, over some time."""
+    rule = StepRule(RATES)
+    now = answer(rule, [0.02] * 60)
+    for count in range(1, MIN_ANSWERS):
+        now = answer(rule, [QUEUE] * count, now, every=1.0)
+        assert not rule.congested
+        now = answer(rule, [0.02], now)
+    quick = StepRule(RATES)
+    now = answer(quick, [0.02] * 500, every=0.005)
+    now = answer(quick, [QUEUE] * (MIN_ANSWERS + 1), now, every=0.005)
+    assert not quick.congested
+    answer(quick, [QUEUE] * round(MIN_TIME / 0.005), now, every=0.005)
+    assert quick.congested
+
+
+def test_one_loss_upon_another_is_no_congestion():
+    """Frames that wait for two packets, one lost behind the other, come late in two heaps: that is no queue."""
+    rule = StepRule(RATES)
+    began = answer(rule, [0.02] * 60)
+    for k in range(10):
+        drawn = began + k * INTERVAL
+        heap = began + (0.25 if k < 5 else 0.25 + 5 * INTERVAL)
+        rule.on_answer(drawn, heap + k / 10_000)
+        assert not rule.congested
+
+
+def test_jitter_is_no_congestion():
+    """Where latency always changes by much, an answer has to be later than that to be late."""
+    dice = random.Random(3)
+    rule = StepRule(RATES)
+    answer(rule, (0.05 + dice.uniform(0, 0.15) for _ in range(600)))
+    changes = 0
+    for k in range(600, 6000):
+        answer(rule, [0.05 + dice.uniform(0, 0.15)], k * INTERVAL)
+        changes += rule.congested
+    assert changes <= 5
+    assert StepRule(RATES).congested is False
+
+
+@pytest.mark.parametrize("pause", [5.0, 60.0])
+def test_pause_blinds_nobody(pause: float):
+    """After answers that were late by seconds a queue is noticed: jitter is bounded, and so is our lag."""
+    rule = StepRule(RATES)
+    now = answer(rule, [0.02] * 60)
+    rule.on_sent(pause)
+    now = answer(rule, [pause, pause - 1, pause], now)
+    answer(rule, [0.02 + QUEUE_LATENCY + JITTERS * JITTER_MAX + LAGS * LAG_MAX + 0.01] * 20, now)
+    assert rule.congested
+
+
+def test_lag_of_ours_is_forgotten():
+    """Seconds after the machine was busy a queue is a queue."""
+    rule = StepRule(RATES)
+    now = answer(rule, [0.02] * 60)
+    rule.on_sent(LAG_MAX)
+    for _ in range(200):
+        rule.on_sent(0.0)
+        now = answer(rule, [0.02], now)
+    answer(rule, [QUEUE + 0.02] * 10, now)
+    assert rule.congested
+
+
+def test_least_latency_is_forgotten_when_routes_change():
+    """A connection that has become longer for good is not congested for ever, and remembering is bounded."""
+    least = LeastLatency()
+    for second in range(int(3 * MEMORY)):
+        least.add(0.02 if second < 10 else 0.2, second)
+        assert len(least._parts) <= least.PARTS
+        if second < 0.8 * MEMORY:
+            assert least.value() == 0.02
+    assert least.value() == 0.2
+
+
+def test_client_that_is_late_by_itself_is_not_congested():
+    """Frames that come alone and are answered equally late show that no queue grows: that is its latency now."""
+    rule = StepRule(RATES)
+    now = answer(rule, [0.02] * 60)
+    now = answer(rule, [1.5] * 6, now, every=0.5)
+    assert not rule.congested
+    now = answer(rule, [1.5] * 60, now)
+    assert not rule.congested
+    assert not rule.step(now)
+
+
+def test_one_rung_is_never_left():
+    """Where there is one bit rate alone, as for images, nobody is sent back to a key frame."""
+    rule = StepRule((500_000,))
+    now = answer(rule, [0.02] * 60)
+    now = answer(rule, [1.0] * 20, now)
+    assert rule.congested
+    assert not rule.step(now)
+    rule.on_behind(now)
+    assert (rule.rung, rule.changes) == (0, 0)
+
+
+def test_client_far_behind_steps_down_where_its_answers_were_late():
+    """Two late answers suffice then; a single one, or none, may be due to a network that is gone."""
+    for late, steps in ((0, False), (1, False), (2, True)):
+        rule = StepRule(RATES)
+        now = answer(rule, [0.02] * 60)
+        rule.on_resumed(now)
+        now = answer(rule, [QUEUE + 0.05] * late, now)
+        assert rule.on_behind(now + 0.5) is steps
+
+
+@pytest.mark.parametrize(("every", "resumed", "steps"), [(1.0, False, True), (3.0, False, False), (1.0, True, False)])
+def test_strikes_count_within_seconds_and_not_over_a_fresh_start(every: float, resumed: bool, steps: bool):
+    """Far behind again and again although it answers: the rung is too much, unless that is long apart or was mended."""
+    rule = StepRule(RATES)
+    now = answer(rule, [0.02] * 60)
+    stepped = False
+    for number in range(STRIKES):
+        now = answer(rule, [0.02], now)
+        stepped = rule.on_behind(now)
+        if resumed and number == STRIKES - 2:
+            rule.on_resumed(now)
+        now += every
+    assert stepped is steps
+
+
+def trials(rule: StepRule, seconds: float, fails: Callable[[float], bool], now: float = 0.0) -> list[float]:
+    """Let a client on rung 1 answer in time, but late on rung 0 while `fails`; return when it was tried there (s)."""
+    tried, end = [], now + seconds
+    while now < end:
+        was = rule.rung
+        rule.on_answer(now, now + (QUEUE + 0.1 if rule.rung == 0 and fails(now) else 0.02))
+        rule.step(now)
+        if rule.rung < was:
+            tried.append(now)
+        now += INTERVAL
+    return tried
+
+
+def test_trials_are_never_given_up():
+    """However often the rung above failed, it is tried again within UP_MAX."""
+    rule = StepRule(RATES[:2])
+    tried = trials(rule, 12 * UP_MAX, lambda now: now > 5)
+    gaps = [after - before for before, after in itertools.pairwise(tried)]
+    assert len(gaps) >= 8
+    assert max(gaps) <= UP_MAX + 2
+    assert gaps[-1] >= UP_MAX
+
+
+def test_rung_that_has_passed_its_trial_is_tried_early_again():
+    """Congestion long after a trial is no failure of it: the next trial comes after UP_FIRST, time and again."""
+    rule = StepRule(RATES[:2])
+    tried = trials(rule, 1000, lambda now: now % 100 > 95)  # a bad spell every now and then
+    gaps = [after - before for before, after in itertools.pairwise(tried)]
+    assert gaps == pytest.approx([100] * len(gaps), abs=3)
+
+
+def test_first_step_down_is_no_trial_that_failed():
+    """Whoever was never tried on the rung above is tried after UP_FIRST."""
+    rule = StepRule(RATES)
+    now = answer(rule, [0.02] * 60)
+    for _ in range(2):
+        now = answer(rule, [QUEUE + 0.1] * 20, now)
+        rule.step(now)
+    assert rule.rung == 2
+    (first, *_) = trials(rule, 3 * UP_FIRST, lambda _: False, now)
+    assert first - now == pytest.approx(UP_FIRST, abs=1)
+
+
+def test_lowest_rung_is_not_left_downwards():
+    """On the lowest rung congestion asks for an empty queue, each time, and no further rung."""
+    rule = StepRule(RATES)
+    now = answer(rule, [0.02] * 60)
+    for _ in range(6):
+        now = answer(rule, [QUEUE + 0.1] * 20, now)
+        assert rule.step(now)
+        assert not rule.step(now)  # what was drawn before says nothing any more
+    assert (rule.rung, rule.changes) == (2, 2)
 
 
 @given(st.lists(st.tuples(st.sampled_from("aassrb"), st.floats(0, 3), st.floats(0, 10)), max_size=80))
