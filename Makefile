@@ -7,6 +7,7 @@
 # make transports          the ways that frames can travel, side by side, a table (needs root)
 # make soak [MINUTES=10]   memory over time, a table
 # make bench [BENCH=--quick]  what the loop costs, tables and plots in measured/; its options: python -m bench --help
+# make measure [STEPS=latency]  what README and docs show, measured again in measured/: STEPS=--list says how long it takes
 # make figures [TAKE=measured]  the tables and plots of README and docs, from docs/measured; TAKE: from new results
 # make docs                the docs as a site in reports/site, strictly: no dead link
 # make images              build both images and run them as two containers (docker or podman)
@@ -25,7 +26,7 @@ SECONDS ?= 20
 MINUTES ?= 10
 BENCH ?=
 
-.PHONY: run demo test test-all test-shuffled netlab transports soak bench figures docs images manifests lint types format \
+.PHONY: run demo test test-all test-shuffled netlab transports soak bench measure figures docs images manifests lint types format \
 	clean
 
 $(RUNNING): requirements.txt tools/setup.py
@@ -81,6 +82,9 @@ soak: $(TESTING)
 
 bench: $(TESTING)
 	$(BIN)/python -m bench $(BENCH)
+
+measure: $(TESTING)
+	$(BIN)/python -m tools.measure $(STEPS)
 
 figures: $(TESTING)
 	$(BIN)/python -m tools.figures $(if $(TAKE),--take $(TAKE))

@@ -2,7 +2,9 @@
 
 import dataclasses
 import re
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,7 @@ from bench.parts import PARTS
 from report import case_plots, measured
 from report.measured import Measured
 from report.runs import ReportError
-from tools import figures
+from tools import figures, measure
 
 KEPT = figures.read_kept()
 TABLES = figures.tables()
@@ -76,6 +78,34 @@ def test_base_is_the_range_of_the_parts():
 
     text = figures.base({name: part(name, ms) for name, ms in (("latency", 4.0), ("scale", 5.5), ("size", 5.0))})
     assert re.search(r"3 of the parts.*4\.0 ms \(in `latency`\) and 5\.5 ms \(in `scale`\)", text, re.DOTALL)
+
+
+def test_what_is_shown_can_be_measured_again(capsys: pytest.CaptureFixture[str]):
+    """One command measures every part that a page shows, and says before how long it takes."""
+    assert set(measure.STEPS) == {part for part, _ in TABLES.values()}
+    assert measure.main(["--list"]) == 0
+    told = capsys.readouterr().out
+    for name, step in measure.STEPS.items():
+        assert re.search(rf" min  {name} +python3 -m {re.escape(step.command)}\n", told)
+    with pytest.raises(SystemExit) as raised:
+        measure.main(["nothing"])
+    assert raised.value.code == 2
+
+
+def test_measuring_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """A step that fails is named, the others are measured, and the status is 1."""
+    good = measure.Step("tools.measure --list", 0.0)
+    monkeypatch.setattr(measure, "STEPS", {"bad": measure.Step("tools.nothing", 0.0), "good": good})
+    asked: list[list[str]] = []
+    run = subprocess.run
+
+    def watched(command: list[str], **settings: Any) -> Any:
+        asked.append(command)
+        return run(command, **settings)
+
+    monkeypatch.setattr(subprocess, "run", watched)
+    assert measure.main(["--folder", str(tmp_path)]) == 1
+    assert [command[2] for command in asked] == ["tools.nothing", "tools.measure"]
 
 
 def test_defaults_are_cases_of_their_parts():
