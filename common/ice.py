@@ -72,9 +72,19 @@ class IceConfig:
     relay_only: bool = False
 
     @property
+    def asked(self) -> tuple[IceServer, ...]:
+        """The servers that aiortc asks: the first of each kind, and no STUN server where only a relay is wanted.
+
+        >>> IceConfig((IceServer("turn:a"), IceServer("turns:b"), IceServer("stun:c"))).asked
+        (IceServer(url='turn:a'), IceServer(url='stun:c'))
+        """
+        first = {each.relays: each for each in reversed(self.servers) if each.relays or not self.relay_only}
+        return tuple(each for each in self.servers if first.get(each.relays) is each)
+
+    @property
     def relay_url(self) -> str:
         """The URL of the TURN server that is asked; empty if there is none."""
-        return next((each.url for each in self.servers if each.relays), "")
+        return next((each.url for each in self.asked if each.relays), "")
 
 
 def check_url(url: str) -> None:

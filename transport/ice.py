@@ -73,7 +73,7 @@ class Lack(NamedTuple):
 async def asking(ice: IceConfig) -> AsyncIterator[list[Lack]]:
     """Tell which servers gave no candidate while the block gathered, and why; give them, when the block has ended."""
     lacks: list[Lack] = []
-    probes = {each: asyncio.create_task(_probe_later(each)) for each in ice.servers}
+    probes = {each: asyncio.create_task(_probe_later(each)) for each in ice.asked}
     try:
         with noting() as outcomes:
             yield lacks
