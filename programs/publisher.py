@@ -85,7 +85,7 @@ class Publisher:
             if not await link.open():
                 return "the media server has gone"
             self._sessions += 1
-            self._say(f"published at {self._where}")
+            self._say(f"published at {self._where}" + (f" by {link.pair}" if link.pair is not None else ""))
             end = await link.until_end()
             return str(failures[0]) if failures else end
         finally:

@@ -6,6 +6,8 @@ server is gone is known by its silence, as it reports on what it gets and answer
 
 import asyncio
 import contextlib
+import logging
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -14,7 +16,7 @@ from aiortc import MediaStreamTrack, RTCSessionDescription
 
 from common.ice import IceConfig
 from common.sessions import End, PeerError, SessionError
-from common.urls import WHEP_TOKEN
+from common.urls import WHEP_TOKEN, without_secrets
 from common.waiting import unless
 from transport import aiortc_internals as internals
 from transport.descriptions import refused_video
@@ -24,7 +26,11 @@ from transport.media import MIME_TYPES, MediaReceiver, MediaSender
 from transport.signaling import receive_description
 from transport.webrtc import PeerLink, accept_description
 
-SILENCE = 12.0  # s; aioice checks the way every 5 s
+logger = logging.getLogger(__name__)
+
+SILENCE = 12.0  # s that a server may be silent at most, as aioice checks the way every 5 s
+SILENCE_LEAST, GAPS = 2.0, 3.0  # s, and times its longest pause so far, for one whose pauses are known
+KNOWN_AFTER = 5.0  # s; then they are
 PAUSE_FIRST, PAUSE_MAX = 0.5, 30.0  # s between two attempts; doubled each time
 
 
@@ -67,12 +73,14 @@ class HttpOffer(PeerLink):
         return contextlib.nullcontext() if host is None else internals.gathering_at(host, only=False)
 
     async def _watch_silence(self) -> None:
-        """Cut the session off when nothing was heard of the server for SILENCE; our own sleep does not count."""
-        looks, last = 0, -1.0
-        while looks * LOOK_INTERVAL < SILENCE:
+        """Cut the session off when the server is silent; our own sleep does not count."""
+        patience, last, silent = Patience(time.monotonic()), self._last_heard(), 0
+        while silent * LOOK_INTERVAL < patience.seconds:
             await asyncio.sleep(LOOK_INTERVAL)
             heard = self._last_heard()
-            looks = looks + 1 if heard and heard == last else 0
+            if heard > last:
+                patience.on_heard(heard)
+            silent = silent + 1 if heard and heard == last else 0
             last = heard
         self._why = End.VANISHED
         self._cut_off.set()
@@ -81,6 +89,30 @@ class HttpOffer(PeerLink):
         """End the session at once, at the server too. Does nothing the second time."""
         await self.signaling.close()
         await super().close()
+
+
+class Patience:
+    """How long a server may be silent until it counts as gone: some times as long as it ever was.
+
+    Args:
+        began: s, when the session began.
+    """
+
+    def __init__(self, began: float) -> None:
+        self._began = self._last = began
+        self._longest = 0.0  # s
+
+    def on_heard(self, now: float) -> None:
+        """Take note that something of the server's came, the last of it at time `now` (s)."""
+        self._longest = max(self._longest, now - self._last)
+        self._last = now
+
+    @property
+    def seconds(self) -> float:
+        """Return for how long it may be silent, s."""
+        if self._last - self._began < KNOWN_AFTER:
+            return SILENCE
+        return min(SILENCE, max(SILENCE_LEAST, GAPS * self._longest))
 
 
 def pauses() -> Iterator[float]:
@@ -186,6 +218,7 @@ class WhepFrames:
             ice = joined(self._ice, signaling.ice_servers)
             self._link = WhepOffer(signaling, lambda _: None, ice, self._on_frame, self._jitter_buffer)
             met = await self._link.open()
+            logger.info("watching %s by %s", without_secrets(self._url), self._link.pair)
         except BaseException:
             await signaling.close()
             await self.close()
