@@ -95,6 +95,53 @@ def test_slow_process_a_gets_the_newest():
     assert len(loop.latency) == pytest.approx(100, abs=3)
 
 
+def waiting(backlog: Backlog[None], count: int, first: int = 0, *, busy: bool = False) -> int:
+    """Let so many frames arrive, one upon the other; return how many of them wait then."""
+    return count - sum(len(backlog.add((first + k) * TICKS, None, busy=busy)) for k in range(count))
+
+
+def quick(took: float = 0.001) -> Backlog[None]:
+    """Return the backlog of a process_a that needs `took` seconds, which has had some frames."""
+    backlog: Backlog[None] = Backlog()
+    for k in range(-20, 0):
+        backlog.add(k * TICKS, None, busy=False)
+        backlog.pop()
+        backlog.on_found(took)
+    return backlog
+
+
+@pytest.mark.parametrize(("seconds", "skipped"), [(0.8, 0), (1.5, 5)])
+def test_frames_older_than_a_second_are_of_no_use(seconds: float, skipped: int):
+    """What lies behind the newest frame by more is skipped though there is room; what lies behind by less is found."""
+    backlog = quick()
+    assert waiting(backlog, 5) == 5
+    assert len(backlog.add(5 * TICKS + round(seconds * CLOCK_RATE), None, busy=False)) == skipped
+
+
+def test_frame_that_is_being_found_takes_a_place():
+    """Of three frames that can be found in time, two wait behind one that was begun."""
+    assert waiting(quick(1 / FPS / 3.5), 10) == 3
+    assert waiting(quick(1 / FPS / 3.5), 10, busy=True) == 2
+
+
+def test_frames_that_were_lost_or_overtaken_do_not_change_how_long_one_lasts():
+    """A gap is no long frame, and a time stamp that goes back is no short one."""
+    for pts in (-10 * TICKS, 20 * TICKS):
+        backlog = quick(1 / FPS / 3.5)
+        backlog.add(pts, None, busy=False)
+        backlog.pop()
+        assert backlog.room() == 3
+
+
+def test_nothing_is_known_of_a_process_a_that_is_back():
+    """After a restart the newest frame waits alone until it is known anew how long one takes."""
+    backlog = quick()
+    backlog.on_restart()
+    assert waiting(backlog, 5, busy=True) == 1
+    backlog.clear()
+    assert backlog.pop() is None
+
+
 def test_first_frames_wait_alone():
     """Before it is known how long a frame takes, only the newest waits."""
     backlog: Backlog[None] = Backlog()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.messages import MAX_REPORTS, Found, Missed, Reports, Score, encode, parse
-from transport.reports import AGAIN, FIRST, HOLD, QUEUE_DELAY, ROUTE_WINDOW, Reporting
+from transport.reports import AGAIN, FIRST, HOLD, QUEUE_DELAY, ROUTE_WINDOW, Least, Reporting
 
 INTERVAL = 1 / 30  # s
 
@@ -157,6 +157,38 @@ def test_nothing_is_repeated_while_frames_come_late():
     for k in range(90, 1500):
         repeats(k, 0.3)  # another route, or a clock that drifts
     assert repeats(1500, 0.32)
+
+
+def test_least_reaches_back_into_the_window_before():
+    """A value is remembered for one window at least and two at most."""
+    least = Least(10)
+    assert [least.add(value, now) for value, now in ((1, 0.5), (5, 9), (5, 11), (5, 20), (5, 22))] == [1, 1, 1, 1, 5]
+
+
+@pytest.mark.parametrize(("late", "repeats"), [([0.3], True), ([0.3, 0.3], False), ([0.3, 0.02], True)])
+def test_one_late_score_is_no_queue(late: list[float], repeats: bool):
+    """A score may be late for itself; two in a row come out of a queue, and the same one twice is one."""
+    reporting = Reporting()
+    for k in range(10):
+        reporting.message(found(k), k * INTERVAL)
+        reporting.on_score(Score(3000 * k, 0.0, 0.0, k + 1, 0), k * INTERVAL + 0.02)
+    now = 10 * INTERVAL
+    for k, delay in enumerate(late, 10):
+        reporting.message(found(k), now)
+        for _ in range(2):
+            reporting.on_score(Score(3000 * k, 0.0, 0.0, k + 1, 0), now + delay)
+    for _ in range(2):
+        reporting.on_loss(now)
+    assert isinstance(reporting.message(found(20), now), Reports) is repeats
+
+
+def test_round_trip_grows_with_the_queue():
+    """While frames come late, what is asked for comes late as well."""
+    way = Way(delay=0.05)
+    way.run(5, loss=0)
+    way.reporting.on_frame(0, 100.0)
+    way.reporting.on_frame(3000, 100.3 + INTERVAL)
+    assert way.reporting.round_trip == pytest.approx(0.35)
 
 
 def test_round_trip_is_the_least_of_the_last():

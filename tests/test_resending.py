@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from support.programs import PATIENCE
 from transport import resending
 from transport.aiortc_internals import tap_sender
 from transport.media import MediaAnswer, MediaOffer
+from transport.resending import MAX_BUDGET, MAX_PACKETS, ROUND_TRIP
 
 
 @asynccontextmanager
@@ -101,3 +103,150 @@ async def test_other_aiortc_is_left_alone(name: str, monkeypatch: pytest.MonkeyP
         assert tapped == [None]
         assert "not built as expected" in caplog.text
         assert not offer.traffic
+
+
+# --- The resender by itself, with a clock that stands still ----------------------------------------
+
+
+class Sender:
+    """What the resender asks of a sender: what the receiver reports."""
+
+    async def getStats(self) -> dict[str, Any]:  # noqa: N802  # aiortc's name
+        """Return nothing: no report has come."""
+        return {}
+
+
+class Line:
+    """A resender, and what goes over its line.
+
+    Args:
+        patch: to put the line where aiortc's is.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self.again: list[int] = []  # numbers of the packets that were sent again unasked
+        self.traffic: Counter[str] = Counter()
+        patch.setattr(resending, "tap_sender", self._tap)
+        self.resender = resending.Resender(Sender(), self.traffic, lambda: self.now)  # type: ignore[arg-type]
+
+    def _tap(self, _: object, *callbacks: Any) -> Any:
+        self.send, self.count_again, self.ask = callbacks
+        return self._send_again
+
+    async def _send_again(self, number: int) -> None:
+        self.again.append(number)
+        self.count_again(100)
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let time pass, and what is due be sent."""
+        self.now += seconds
+        async with asyncio.timeout(PATIENCE):
+            while self.resender._due and self.resender._due[0][0] <= self.now:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)  # nothing tells of it
+
+
+@pytest.fixture
+async def line(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Line]:
+    """Give a resender whose first packets are sent, some time ago."""
+    made = Line(monkeypatch)
+    for number in range(20):
+        made.send(number, 1000)
+    await made.pass_time(10)
+    made.again.clear()
+    made.traffic.clear()
+    yield made
+    await made.resender.close()
+
+
+async def test_all_bytes_are_counted(line: Line):
+    """What is sent, what is asked for and what is sent unasked: bytes of all, and packets of each."""
+    line.send(100, 1000)
+    line.count_again(300)
+    assert line.traffic == {"bytes_sent": 1300, "resent_asked": 1}
+    line.resender.on_picture_lost()
+    line.send(101, 1000)
+    await line.pass_time(0.01)
+    assert line.again == [101]
+    assert line.traffic == {"bytes_sent": 2400, "resent_asked": 1, "resent_unasked": 1}
+
+
+async def test_packet_is_sent_again_once_a_round_trip(line: Line):
+    """However often it is asked for; and asking twice is a sign of loss, which brings a copy of what is sent next."""
+    assert line.ask(7)
+    line.now += ROUND_TRIP / 2
+    assert not line.ask(7)
+    line.send(100, 1000)
+    line.now += ROUND_TRIP
+    assert line.ask(7)
+    await line.pass_time(0.01)
+    assert line.again == [100, 7]  # and what is asked for while there is loss is sent twice as well
+
+
+async def test_no_more_than_half_of_the_packets_is_sent_again(line: Line):
+    """Who asks for everything gets a burst, and then one packet for two that are new, however long it was silent."""
+    for number in range(100, 1000):
+        line.send(number, 1000)
+    assert sum(line.ask(number) for number in range(1000)) == MAX_BUDGET
+    for number in range(1000, 1100):
+        line.send(number, 1000)
+    assert sum(line.ask(number) for number in range(1000, 1100)) == 50
+
+
+async def test_requests_are_remembered_within_bounds(line: Line):
+    """As many as aiortc remembers packets; the newest of all."""
+    for number in range(3 * MAX_PACKETS):
+        line.now += ROUND_TRIP / 1000
+        for _ in range(2):
+            line.send(number, 1000)
+        line.ask(number)
+    assert len(line.resender._resent) == MAX_PACKETS
+    assert not line.ask(3 * MAX_PACKETS - 1)
+
+
+async def test_copies_that_are_due_are_not_sent_into_a_queue(line: Line):
+    """What was to be sent again is not, once latency grows; and nothing is for a while."""
+    line.resender.on_picture_lost()
+    line.send(100, 1000)
+    line.resender.on_congested()
+    await line.pass_time(1)
+    line.resender.on_picture_lost()
+    line.send(101, 1000)
+    await line.pass_time(1)
+    assert line.again == []
+
+
+async def test_copy_that_cannot_be_sent_is_not_the_last(line: Line, monkeypatch: pytest.MonkeyPatch):
+    """A connection that is lost for a moment ends no copies."""
+
+    async def fail(_: int) -> None:
+        raise ConnectionError
+
+    send_again = line.resender._retransmit
+    line.resender.on_picture_lost()
+    monkeypatch.setattr(line.resender, "_retransmit", fail)
+    line.send(100, 1000)
+    await line.pass_time(0.01)
+    monkeypatch.setattr(line.resender, "_retransmit", send_again)
+    line.send(101, 1000)
+    await line.pass_time(0.01)
+    assert line.again == [101]
+
+
+async def test_failure_is_told(line: Line, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    """Copies do not end in silence; and a resender that is closed has not failed."""
+
+    async def fail(_: int) -> None:
+        raise RuntimeError("no line")
+
+    line.resender.on_picture_lost()
+    monkeypatch.setattr(line.resender, "_retransmit", fail)
+    line.send(100, 1000)
+    await line.pass_time(0.01)
+    async with asyncio.timeout(PATIENCE):
+        while "no line" not in caplog.text:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    assert "packets are not sent twice any more" in caplog.text
+    caplog.clear()
+    await line.resender.close()
+    assert caplog.text == ""
