@@ -1,15 +1,17 @@
 // The page that is the client: it shows the video, has the ball found in each frame, and tells the server where.
 
-import {SPAN, line, makeChart, say, write} from "./charts.js";
+import {SPAN, line, say, write} from "./charts.js";
 import {Connection} from "./connection.js";
+import {drawCharts, showFigures} from "./measures.js";
 import {Neighbour} from "./neighbour.js";
 import {NAMES, Parts} from "./parts.js";
 
 const RETRY_MS = 500, RETRY_NO_WAY_MS = 5000;
 const DRAW_MS = 100;      // between two changes of figures and charts
 const REPORTED = 100;     // frames
+const ARM = [23, 34];      // px of the film from the ball's centre, where the arms of the cross begin and end
 const PATH_S = 2;         // that the path goes back
-const DECIMALS = {x: 2, y: 2, error_px: 3, latency_ms: 1, fps: 0, scored: 0, skipped: 0, lost: 0};
+const MAX_RUN = 500_000;  // samples that are kept for the CSV
 const WAYS = {
   track: "Frames come straight from the decoder: each one knows its own time stamp.",
   canvas: "Frames come from a canvas, as the screen shows them. Now and then it shows the neighbour's picture, which "
@@ -25,8 +27,9 @@ let connection = null, worker = null, parts = new Parts(), neighbour = new Neigh
 let reported = new Set();   // pts of the last frames that were spoken of
 let way = "track";
 let samples = [];         // [s, error px or null, latency ms] of the last 30 s, oldest first
+const told = [];        // the same, of the run so far
 let path = [];            // [s, x, y] of the last seconds
-let figures = {skipped: 0};
+let figures = {missed: 0, skipped: 0};
 let lastFound = -Infinity;   // s
 
 // --- Settings --------------------------------------------------------------------------------------
@@ -54,7 +57,7 @@ async function run() {
     worker = new Worker("worker.js", {type: "module"});
     const readsTracks = new Promise(done => { worker.onmessage = ({data}) => done(data.readsTracks); });
     [parts, neighbour, reported] = [new Parts(), new Neighbour(), new Set()];
-    figures = {skipped: 0};
+    figures = {missed: 0, skipped: 0};
     connection = new Connection({
       codec: $("codec").value, onScore, onTrack: async track => watch(track, await readsTracks),
       onStats: stats => parts.count(stats),
@@ -124,7 +127,7 @@ function draw(pts, width, height) {
 function report(message) {
   reported.add(message.pts);
   if (reported.size > REPORTED) reported.delete(reported.values().next().value);
-  if (message.type === "skipped") figures.skipped++;
+  if (message.type in figures) figures[message.type]++;
   connection.report(message);
 }
 
@@ -145,6 +148,8 @@ function onFound({pts, place, skipped, read, width, height}) {
 function onScore({pts, error_px, latency_ms, scored, lost}) {
   parts.scored(pts, latency_ms, performance.now());
   samples.push([seconds(), error_px, latency_ms]);
+  told.push(samples.at(-1));
+  if (told.length > MAX_RUN) told.splice(0, MAX_RUN / 10);
   Object.assign(figures, {error_px, latency_ms, scored, lost});
 }
 
@@ -162,18 +167,18 @@ function drawCross() {
   pen.translate(.5, .5);   // pixel centres are on integers
   path = path.filter(point => now - point[0] < PATH_S);
   pen.lineWidth = 1.5 / scale * devicePixelRatio;
-  pen.strokeStyle = "#ff5fa8";
+  pen.strokeStyle = "#3cbeff";
   pen.globalAlpha = .6;
   line(pen, path.map(([, x, y]) => [x, y]));
   pen.globalAlpha = 1;
-  const [, x, y] = path.at(-1), arm = 9;
-  pen.strokeStyle = "#d6186f";
+  const [, x, y] = path.at(-1);
+  pen.strokeStyle = "#ff3caa";
   pen.lineWidth = 2;
-  line(pen, [[x - arm, y], [x + arm, y]]);
-  line(pen, [[x, y - arm], [x, y + arm]]);
+  for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+    line(pen, ARM.map(far => [x + far * dx, y + far * dy]));
+  }
 }
 
-const charts = [makeChart("error", 3), makeChart("latency", 1)];
 const rows = Object.entries(NAMES).map(([key, name], index) => {
   const row = document.createElement("li"), share = document.createElement("div");
   row.innerHTML = `<i class="part${index}"></i><span>${name}</span><b>–</b>`;
@@ -204,11 +209,16 @@ setInterval(() => {
     $("status").classList.remove("long");
   }
   document.querySelector("main").classList.toggle("old", !live);
-  for (const [name, decimals] of Object.entries(DECIMALS)) $(name).textContent = write(figures[name], decimals);
-  $("lost").classList.toggle("alarm", figures.lost > 0);
-  charts.forEach((draw, index) => draw(samples.map(sample => [sample[0], sample[index + 1]]), now));
+  showFigures(figures);
+  drawCharts(samples, now);
   drawParts();
 }, DRAW_MS);
+
+$("csv").onclick = () => {
+  const rows = told.map(([s, error, latency]) => `${s.toFixed(4)},${error ?? ""},${latency}\n`);
+  URL.revokeObjectURL($("csv").href);
+  $("csv").href = URL.createObjectURL(new Blob(["seconds,error_px,latency_ms\n", ...rows], {type: "text/csv"}));
+};
 
 run();
 window.client = {get parts() { return parts.typical(); }, get way() { return way; }, get figures() { return figures; }};

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import csv
 import os
 import shutil
 import signal
@@ -151,6 +152,31 @@ def test_page_fits_a_phone_and_asks_for_nothing_from_elsewhere(tmp_path: Path):
         asked = browser.execute_script("return performance.getEntriesByType('resource').map(each => each.name)")
         assert asked
         assert all(address.startswith((url, "data:")) for address in asked)
+
+
+def test_page_gives_the_run_so_far_as_csv(tmp_path: Path):
+    """A click keeps a row for each coordinate that was scored, up to now; a later click has more."""
+    with run_browser(tmp_path) as browser, serve(tmp_path) as (serving, url):
+        behavior = {"behavior": "allow", "downloadPath": str(tmp_path)}
+        browser.execute_cdp_cmd("Browser.setDownloadBehavior", behavior)
+        browser.get(url)
+        lengths = []
+        path = tmp_path / "run.csv"
+        for count in (30, 60):
+            serving.wait_for("^client 1 ", count)
+            wait_until(browser, f"client.figures.scored >= {count // 2}")
+            browser.execute_script("document.getElementById('csv').click()")
+            deadline = time.monotonic() + PATIENCE
+            while not path.exists():
+                assert time.monotonic() < deadline, complaints(browser)
+                time.sleep(0.05)  # nothing tells of it
+            rows = list(csv.reader(path.read_text().splitlines()))
+            path.unlink()
+            assert rows[0] == ["seconds", "error_px", "latency_ms"]
+            assert all(float(error) < 10 and float(latency) > 0 for _, error, latency in rows[1:])
+            lengths.append(len(rows))
+        assert 10 < lengths[0] < lengths[1]
+        assert complaints(browser) == []
 
 
 async def test_page_says_that_the_video_has_no_way(tmp_path: Path):

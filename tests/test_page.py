@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import csv
 import json
 import math
 import re
@@ -23,6 +24,7 @@ from selenium.webdriver import Chrome
 
 from ball_track import Point
 from common.http import ListenError
+from common.pages import whole
 from support.marks import film_of, find_cross, find_white
 from support.programs import PATIENCE, run
 from support.screen import wait_until
@@ -91,7 +93,9 @@ async def test_page_asks_for_nothing_from_elsewhere(http: aiohttp.ClientSession)
         assert answer.content_type == "text/html"
         text = await answer.text()
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
-    assert text == PAGE.read_text(encoding="utf-8")
+    assert text == whole(PAGE.read_text(encoding="utf-8"))
+    assert "<!-- include" not in text
+    assert 'rel="icon"' in text
     addresses = set(re.findall(r"(?:https?:)?//[a-z0-9][^\s'\"]*", text)) - {"http://www.w3.org/2000/svg"}
     assert not addresses
 
@@ -175,12 +179,15 @@ async def read_event(answer: aiohttp.ClientResponse) -> dict[str, Any]:
 async def test_figures_come_with_the_samples_since_the_last_event(page: Page, http: aiohttp.ClientSession) -> None:
     """Each sample comes once, in order; who joins later gets those of the last 30 s."""
     page.sample(0.5, 10.0)
-    page.tell(Figures(Point(1.5, 2.5), 0.25, 8.0, 30.0, 7, 0, newest=Point(1.5, 2.5), truth=Point(1, 2)))
+    page.tell(
+        Figures(Point(1.5, 2.5), 0.25, 8.0, 30.0, 7, 0, newest=Point(1.5, 2.5), truth=Point(1, 2), missed=1, skipped=2)
+    )
     async with http.get("/figures") as early, http.get("/figures") as late:
         assert early.content_type == "text/event-stream"
         event = await read_event(early)
         assert event["figures"] == {
             "x": 1.5, "y": 2.5, "error_px": 0.25, "latency_ms": 8.0, "fps": 30.0, "scored": 7, "lost": 0,
+            "missed": 1, "skipped": 2,
         }  # fmt: skip
         assert [sample[1:] for sample in event["samples"]] == [[0.5, 10.0]]
         assert 0 <= event["now"] - event["samples"][0][0] < HISTORY
@@ -192,6 +199,30 @@ async def test_figures_come_with_the_samples_since_the_last_event(page: Page, ht
         while len(seen) < 3:
             seen += [sample[1:] for sample in (await read_event(late))["samples"]]
         assert seen == [[0.5, 10.0], [None, 11.0], [0.75, 12.0]]
+
+
+async def test_run_comes_as_csv_whenever_it_is_asked_for(page: Page, http: aiohttp.ClientSession) -> None:
+    """Every sample since the client began is there, to the last digit; what is not known is empty."""
+    began = asyncio.get_running_loop().time()
+    for k in range(2500):
+        page.sample(None if k % 5 == 0 else k / 7, k / 3)
+    async with http.get("/run.csv") as answer:
+        assert answer.content_type == "text/csv"
+        rows = list(csv.reader((await answer.text()).splitlines()))
+    assert rows[0] == ["seconds", "error_px", "latency_ms"]
+    assert [row[1:] for row in rows[1:]] == [["" if k % 5 == 0 else str(k / 7), str(k / 3)] for k in range(2500)]
+    passed = asyncio.get_running_loop().time() - began
+    assert all(0 <= float(row[0]) < passed + PATIENCE for row in rows[1:])
+
+
+async def test_run_is_kept_within_bounds(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After days it is the newest part that is kept."""
+    monkeypatch.setattr("views.page.MAX_RUN", 100)
+    for k in range(1000):
+        page.sample(0.0, float(k))
+        assert len(page._run) <= 300
+    assert page._run[-1] == 999
+    assert len(page._run) > 3 * 80
 
 
 async def test_figures_say_what_is_not_known(page: Page, http: aiohttp.ClientSession) -> None:
@@ -332,6 +363,8 @@ def test_browser_shows_picture_figures_and_charts(browser: Chrome) -> None:
         wait_until(lambda: int(figure("scored")) > before, "a later count")
         assert float(figure("error_px")) < 5
         assert float(figure("latency_ms")) > 0
+        assert browser.execute_script(COUNT_COLORED, "spread-chart") > 3
+        assert (figure("missed"), figure("lost")) == ("0", "0")
         for chart in ("error-chart", "latency-chart"):
             columns = browser.execute_script(COUNT_COLORED, chart)
             wait_until(lambda: browser.execute_script(COUNT_COLORED, chart) > columns + 2, f"a growing {chart}")  # noqa: B023  # called at once
@@ -383,6 +416,40 @@ def test_browser_tells_what_is_old_and_shows_what_is_new_again(browser: Chrome) 
             assert serving.end() == 0
             wait_until(lambda: status() == "the server has ended" and dimmed(), status)
             assert client.wait() == 0
+
+
+DRAW_OUTLIERS = """
+    const done = arguments[0];
+    import("./measures.js").then(({drawCharts}) => {
+        const samples = [];
+        for (let k = 0; k < 600; k++) samples.push([1000 + k / 30, k === 300 ? 5 : .01, k > 596 ? 400 : 4 + k % 3]);
+        drawCharts(samples, 1020);
+        const told = ["error", "latency", "spread"].map(name => {
+            const canvas = document.getElementById(name + "-chart");
+            const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height * .09).data;
+            let marked = 0;
+            for (let i = 0; i < data.length; i += 4) marked += data[i] - data[i + 2] > 60 && data[i] - data[i + 1] > 60;
+            return [document.getElementById(name + "-text").textContent, marked > 0];
+        });
+        drawCharts(samples.map(([s]) => [s, .01, 4]), 1030);
+        done([told, document.getElementById("error-text").textContent]);
+    });
+"""
+
+
+@pytest.mark.browser
+def test_browser_marks_what_a_chart_clips(browser: Chrome) -> None:
+    """An outlier flattens no chart, and is marked at its upper edge and told; where there is none, nothing is."""
+    port = free_port()
+    with run("client.py", "--view", "web", "--http", f"127.0.0.1:{port}") as client:
+        client.wait_for("^page: ")
+        browser.get(f"http://127.0.0.1:{port}/")
+        told, without = browser.execute_async_script(DRAW_OUTLIERS)
+        for (text, marked), words in zip(told, ["▲ 1 above", "▲ 3 above", "▲ 3 of them"], strict=True):
+            assert words in text
+            assert marked
+        assert "▲" not in without
+        assert not console(browser)
 
 
 @pytest.mark.browser

@@ -1,15 +1,13 @@
-// The page of the client: the picture, the figures and two running charts.
+// The page of the client: the picture, the figures and the charts.
 
-import {SPAN, makeChart, say, write} from "./charts.js";
+import {SPAN, say} from "./charts.js";
+import {drawCharts, showFigures} from "./measures.js";
 
-const DECIMALS = {x: 2, y: 2, error_px: 3, latency_ms: 1, fps: 1, scored: 0, lost: 0};
 const $ = id => document.getElementById(id);
 
 let samples = [];       // [s, error px or null, latency ms], oldest first
 let now = 0;            // s of the same clock
 let paused = false;
-
-const charts = [makeChart("error", 3), makeChart("latency", 1)];
 
 // --- figures -------------------------------------------------------------------------------------
 
@@ -47,9 +45,8 @@ function take(message) {
   tell();
   if (!event.watching) watchAgain();
   if (paused) return;
-  for (const [name, decimals] of Object.entries(DECIMALS)) $(name).textContent = write(event.figures[name], decimals);
-  $("lost").classList.toggle("alarm", event.figures.lost > 0);
-  charts.forEach((draw, index) => draw(samples.map(sample => [sample[0], sample[index + 1]]), now));
+  showFigures(event.figures);
+  drawCharts(samples, now);
 }
 
 // Say what is so now, and dim what is not.

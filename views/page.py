@@ -1,10 +1,11 @@
-"""The page: the picture, the figures and two running charts, in any browser, over one TCP port.
+"""The page: the picture, the figures and their charts, in any browser, over one TCP port.
 
     /           page.html, with page.js and what both pages share; it asks for nothing but the two below
     /picture    multipart/x-mixed-replace: JPEGs, each in the place of the last (motion JPEG)
     /figures    text/event-stream: what is known of the newest frame and how old it is, the samples since the last
                 event, and whether the same viewer (the first word of the query) has a stream of pictures; or how it
                 has ended
+    /run.csv    every sample of the run so far
 
 Each viewer has a coroutine of its own, which takes the newest picture when the last one is on its way. What a
 viewer does not read costs one picture of memory and a small socket buffer; one that reads nothing for
@@ -15,6 +16,7 @@ import asyncio
 import json
 import math
 import socket
+from array import array
 from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +28,9 @@ from common.pages import HEADERS, add_files
 from views.sightings import Figures
 
 PAGE, SCRIPT = (Path(__file__).with_name(name) for name in ("page.html", "page.js"))
+MAX_RUN = 500_000  # samples that are kept for the CSV: 12 MB, four and a half hours at 30 frames a second
+CSV_COLUMNS = "seconds", "error_px", "latency_ms"
+CSV_ROWS = 1000  # that are sent at a time
 HISTORY = 30.0  # s that the charts go back
 MAX_SAMPLES = 8192  # of the charts: 30 s at 240 frames a second
 EVENT_INTERVAL = 0.1  # s between two events of figures
@@ -54,11 +59,14 @@ class Page:
         self._news = asyncio.Event()  # set when there is a newer one
         self._samples: deque[tuple[float, float | None, float]] = deque(maxlen=MAX_SAMPLES)
         self._count = 0  # samples, ever
+        self._run = array("d")  # of each one of the run: s of the loop's clock, error in px or nan, latency in ms
+        self._began = self._loop.time()
         self._closing = False
         app = web.Application()
         add_files(app, PAGE, SCRIPT)
         app.router.add_get("/picture", self._pictures)
         app.router.add_get("/figures", self._events)
+        app.router.add_get("/run.csv", self._send_run)
         add_routes(app)
         self._server = HttpServer(app, cancel=True, shutdown_timeout=0.5)
 
@@ -89,8 +97,12 @@ class Page:
 
     def sample(self, error_px: float | None, latency_ms: float) -> None:
         """Add a point to the charts, at the present time."""
-        self._samples.append((self._loop.time(), error_px, latency_ms))
+        now = self._loop.time()
+        self._samples.append((now, error_px, latency_ms))
         self._count += 1
+        if len(self._run) >= MAX_RUN * len(CSV_COLUMNS):
+            del self._run[: MAX_RUN // 10 * len(CSV_COLUMNS)]
+        self._run.extend((now - self._began, math.nan if error_px is None else error_px, latency_ms))
 
     # --- What is served --------------------------------------------------------------------------
 
@@ -126,6 +138,19 @@ class Page:
             await asyncio.sleep(EVENT_INTERVAL)
         if viewer.there:
             await viewer.send(f"data: {json.dumps({'ended': self.farewell})}\n\n".encode())
+        return viewer.response
+
+    async def _send_run(self, request: web.Request) -> web.StreamResponse:
+        viewer = await Viewer.welcome(request, "text/csv")
+        await viewer.send((",".join(CSV_COLUMNS) + "\n").encode())
+        run, width = self._run[:], len(CSV_COLUMNS)
+        for first in range(0, len(run), width * CSV_ROWS):
+            if not viewer.there:
+                break
+            part = run[first : first + width * CSV_ROWS]
+            rows = zip(part[::width], part[1::width], part[2::width], strict=True)
+            lines = (f"{s:.4f},{'' if math.isnan(error) else error},{latency}\n" for s, error, latency in rows)
+            await viewer.send("".join(lines).encode())
         return viewer.response
 
     def _event(self, told: int, now: float, watching: bool) -> str:

@@ -28,7 +28,8 @@ class Figures(NamedTuple):
     found: the ball's centre, px; error_px and latency_ms: what the server made of it; fps: frames received in
     the last second; scored, lost: frames so far, counted by the server; predicted: where the ball is bound to be when
     the frame is shown, px; truth: the ball's true centre in it, as the server tells, px; newest: `found`, or of a frame
-    that was passed over that of the one before. For such a frame error_px and latency_ms are those before, too.
+    that was passed over that of the one before. For such a frame error_px and latency_ms are those before, too;
+    missed, skipped: frames so far without a ball, and passed over.
     """
 
     found: Point | None = None
@@ -40,6 +41,8 @@ class Figures(NamedTuple):
     predicted: Point | None = None
     truth: Point | None = None
     newest: Point | None = None
+    missed: int | None = None
+    skipped: int | None = None
 
 
 class Footprint(NamedTuple):
@@ -97,6 +100,7 @@ class Sightings:
         self._found: deque[tuple[int, Point]] = deque()  # pts and place, of the last second
         self._arrivals: deque[float] = deque()  # s, of the last FPS_SPAN
         self._counts: tuple[int, int] | tuple[None, None] = (None, None)  # scored, lost
+        self._missed = self._skipped = 0
         self._told, self._told_at = Told(), 0  # and the pts of the frame that it was known of
 
     def on_frame(self, pts: int, seen: Sequence[Image], now: float) -> None:
@@ -116,6 +120,7 @@ class Sightings:
             return
         if point is None:
             known.complete = known.missed = True
+            self._missed += 1
             self._show_complete()
             return
         known.found = point
@@ -128,6 +133,7 @@ class Sightings:
         known = self._know(pts)
         if known is not None:
             known.complete = True
+            self._skipped += 1
             self._show_complete()
 
     def on_truth(self, truth: Truth) -> None:
@@ -173,7 +179,7 @@ class Sightings:
             self._told_at = known.pts
         newest, error_px, latency_ms = self._told
         figures = Figures(known.found, error_px, latency_ms, self._fps(), *self._counts)
-        figures = figures._replace(truth=known.truth, newest=newest)
+        figures = figures._replace(truth=known.truth, newest=newest, missed=self._missed, skipped=self._skipped)
         ages = ((known.pts - pts, point) for pts, point in self._found)
         trail = [Footprint(age / TRAIL_TICKS, point) for age, point in ages if 0 <= age <= TRAIL_TICKS]
         self._on_complete(Sight(known.pts, known.seen, figures, trail))
