@@ -15,6 +15,11 @@ if __name__ == "__main__":  # before the imports, which take a while
 
     tell_missing_packages("client.py")
 
+    import sys
+
+    if any(each.startswith("--watch") for each in sys.argv):
+        import av  # noqa: F401  # before OpenCV, which brings another libxcb: a grab of the screen would be a segfault
+
 import argparse
 import asyncio
 import contextlib
@@ -44,6 +49,7 @@ from programs.living_line import LivingLine
 from protocol.messages import (
     About,
     Curious,
+    Film,
     Found,
     Message,
     MessageError,
@@ -70,6 +76,7 @@ if TYPE_CHECKING:
     from aiortc.contrib.signaling import TcpSocketSignaling
     from prometheus_client import CollectorRegistry
 
+    from programs.watching import Watching
     from transport.aiortc_ice import Pair
     from transport.line import FrameWay
     from transport.link import Link
@@ -108,6 +115,7 @@ class Client:
         self._reporting = Reporting()
         self._hint = Hint(print) if args.color is None and args.find is None else None
         self._margins = Margins()
+        self._watching: Watching | None = None  # pictures, whose numbers name their frames
         self._luma: Image | None = None  # of the newest frame
 
     def _create_finder(self) -> Finder:
@@ -243,6 +251,8 @@ class Client:
             if end is End.BYE and not self._args.stay:
                 self._views.farewell = "the server has ended"
             if end is None:
+                if self._watching is not None:
+                    self._watching.tell()
                 await link.goodbye()  # and go on reporting until the server has had it all
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(DRAIN_TIMEOUT):
@@ -271,11 +281,16 @@ class Client:
 
     def _create_frames(self) -> "FrameWay | None":
         """Return where frames come from, if not from the server that gets the reports."""
-        from transport.media_server import WhepFrames
-
         args = self._args
+        if args.watch is not None:
+            from programs.watching import Watching
+
+            self._watching = Watching(args.watch, args.watch_option, self._on_frame, self._send)
+            return self._watching
         if args.whep is None:
             return None
+        from transport.media_server import WhepFrames
+
         return WhepFrames(args.whep, token(WHEP_TOKEN), ice_config(args), self._on_frame, args.jitter_buffer)
 
     def _on_frame(self, pts: int, seen: tuple[Image, ...]) -> None:
@@ -319,6 +334,8 @@ class Client:
             return False
         loop = asyncio.get_running_loop()
         message = self._reporting.message(report, loop.time())
+        if self._watching is not None:
+            return self._send(self._watching.named(report))
         if not link.unreliable:
             return self._send(report)
         if isinstance(message, Reports):
@@ -340,6 +357,8 @@ class Client:
         except MessageError as error:
             logger.debug("message rejected: %s", error)
             return
+        if isinstance(message, Film) and self._watching is not None:
+            self._watching.on_film(message)
         if isinstance(message, Truth):
             self._views.on_truth(message)
         if isinstance(message, Score):

@@ -54,7 +54,8 @@ from programs.session import Session
 from protocol.images import PNG
 from protocol.matching import draw_offsets
 from protocol.picture_code import PERIOD
-from scoring.ledger import Frame, Ledger
+from scoring.ledger import Ledger
+from scoring.tally import Frame
 from transport.listener import listen
 from transport.signaling import AcceptedSignaling, format_address
 from transport.whep import Whep

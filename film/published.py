@@ -39,6 +39,11 @@ class Published:
         self._recent: deque[Shown] = deque()
         self._told: dict[object, Callable[[Shown], None]] = {}
 
+    @property
+    def newest(self) -> int:
+        """Return the number of the newest frame that was shown; -1 before the first."""
+        return self._newest
+
     def tell(self, on_shown: Callable[[Shown], None]) -> Callable[[], None]:
         """Call `on_shown` with each frame of the last HISTORY and from now on; return what ends that."""
         key = object()

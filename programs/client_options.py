@@ -39,6 +39,32 @@ def hues(text: str) -> tuple[float, float] | None:
     return int(match[1]), int(match[2])
 
 
+def watched(text: str) -> str:
+    """Return what is to be watched.
+
+    Raises:
+        argparse.ArgumentTypeError: it is nothing.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("'': must be a camera, screen, :0.0+X,Y, a URL or a file")
+    return text
+
+
+def option_of(text: str) -> tuple[str, str]:
+    """Return name and value of an option of FFmpeg's.
+
+    Raises:
+        ValueError: it is none.
+
+    >>> option_of("video_size=1280x720")
+    ('video_size', '1280x720')
+    """
+    name, equals, value = text.partition("=")
+    if not re.fullmatch(r"\w+", name, re.ASCII) or not equals:
+        raise ValueError(f"{text!r}: must be NAME=VALUE")
+    return name, value
+
+
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the options; exit with status 2 if they are wrong."""
     parser = options.Parser(description="Find the ball in what a server films, and tell it where it is.")
@@ -99,6 +125,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="URL",
         help=f"see the film at a media server by WHEP, a bearer token for it in {WHEP_TOKEN}, and report here (no)",
     )
+    add(
+        "--watch",
+        type=watched,
+        metavar="CAMERA|screen|:0.0+X,Y|URL|FILE",
+        help="see the film in what a camera, a screen or a URL shows, by the numbers of server.py --code (no)",
+    )
+    add(
+        "--watch-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of FFmpeg's, for what --watch opens, such as video_size=1280x720; may be given again and again",
+    )
     args = parser.parse_args(argv)
     options.settle(
         parser,
@@ -112,6 +151,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     options.check_token(parser, args, "whep", WHEP_TOKEN)
     options.check_ice(parser, args)
+    try:
+        args.watch_option = dict(option_of(text) for text in args.watch_option)
+    except ValueError as error:
+        parser.error(f"argument --watch-option: {error}")
+    if args.watch is None and args.watch_option:
+        parser.error("argument --watch-option: has an effect with --watch only")
+    if args.watch is not None and args.whep is not None:
+        parser.error("argument --watch: goes without --whep")
     if args.find is not None and args.color is not None:
         parser.error("argument --find: goes without --color")
     return args

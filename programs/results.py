@@ -12,10 +12,10 @@ from common.waiting import start
 from film.drawn import Footage
 from programs.session import VIEWER, Session
 from scoring.budget import judge
-from scoring.ledger import Frame, Tally, total
 from scoring.metrics import ServerMetrics
 from scoring.records import Records
 from scoring.settings import Settings, command_line
+from scoring.tally import Frame, Tally, total
 from scoring.terminal import Terminal
 
 logger = logging.getLogger(__name__)

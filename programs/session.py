@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from common.ice import ice_config
 from common.sessions import End
-from common.waiting import unless, wait_while
+from common.waiting import start, unless, wait_while
 from film.drawn import FilmError
 from film.published import Shown
 from film.rungs import Subscription
 from film.video_encoder import CODECS
+from protocol.messages import Film as FilmMessage
+from protocol.messages import encode
 from scoring.account import Account
-from scoring.ledger import Frame, Ledger
+from scoring.ledger import Ledger
+from scoring.tally import Frame
 from transport.aiortc_ice import Pair
 from transport.datachannel import ChannelOffer
 from transport.line import ServerLine
@@ -30,6 +33,7 @@ if TYPE_CHECKING:  # server.py runs as __main__, and is not to be imported a sec
 logger = logging.getLogger(__name__)
 
 VIEWER = "viewer"  # the kind of one who opens no channel
+FILM_INTERVAL = 1.0  # s
 DRAIN_TIMEOUT = 0.5  # s at the end for the reports of frames that are still on their way
 
 
@@ -66,6 +70,7 @@ class Session:
         self._track = server.create_track(self.ledger, encoders, answered, self._on_failure, self._on_congested)
         self._unsubscribe: Callable[[], None] = lambda: None  # from a film that is published
         self._signaling = signaling
+        self._telling: asyncio.Task[None] | None = None  # what numbers there are
         self._link: Link = self._create_link(signaling, server.args)
         self.ledger.tally.network = self._link.traffic
 
@@ -160,6 +165,14 @@ class Session:
         self.transport, self.codec = "elsewhere", "unknown"
         self.ledger.begin_at_first_report()
         self._unsubscribe = self._server.film.tell(self._on_shown)
+        self._telling = start(self._tell_film(), self._on_failure)
+
+    async def _tell_film(self) -> None:
+        """Tell again and again what numbers can be seen, for one who reads them in a picture."""
+        film = self._server.film
+        while True:
+            self._send(encode(FilmMessage(film.width, film.height, film.fps, film.run, film.newest)))
+            await asyncio.sleep(FILM_INTERVAL)
 
     def _on_shown(self, shown: Shown) -> None:
         """Enter a frame that is shown somewhere."""
@@ -185,6 +198,7 @@ class Session:
     def _stop_frames(self) -> None:
         self._track.stop()
         self._unsubscribe()
+        self.ledger.stop()
 
     async def goodbye(self) -> None:
         """Tell the client that there is no more, and that it need not come back."""
@@ -193,6 +207,9 @@ class Session:
     async def close(self, end: str) -> None:
         """Free everything, and close the account for the reason `end`."""
         self._stop_frames()
+        if self._telling is not None:
+            self._telling.cancel()
+            await asyncio.wait([self._telling])
         await self._link.close()
         self._account.close(end)
         self._server.results.on_left(self)

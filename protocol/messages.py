@@ -14,10 +14,18 @@ that it received; the server finds out which frame that is (see matching.py).
                             {"type": "quiet"}                                   nobody looks at the scores
                             {"type": "curious"}                                 send the truth with each score
                             {"type": "ready"}                                   the channel is open: film
+                            {"type": "named", "k": frame, "sharp": true, "report": ["found", ticks, px, px]}
+                                                                                the same of the frame whose number was
+                                                                                read in the picture (picture_code.py)
+                            {"type": "watched", "pictures": n, "again": n, "unread": n, "mixed": n, "torn": n,
+                             "foreign": n}                                      what was read in pictures so far
                             {"type": "about", "text": "..."}                    how it was started, for people
     scores         server   {"type": "score", "pts": ticks, "error_px": px or null, "latency_ms": ms,
                              "scored": frames, "lost": frames}                  what came of it, and so far;
                                                                                 to who is quiet, one a second
+                            {"type": "film", "width": px, "height": px, "fps": frames a second, "run": mask or null,
+                             "k": frame}                                        what numbers can be seen; every second,
+                                                                                to who sees the film elsewhere
                             {"type": "truth", "pts": ticks, "x": px, "y": px}   where the ball was, just before the
                                                                                 score; to who is curious
 
@@ -93,6 +101,46 @@ class About(NamedTuple):
     text: str
 
 
+class Named(NamedTuple):
+    """What is said of frame `k`, whose number was read in the picture; its pts is whatever the client calls it by.
+
+    sharp: no other frame was to be seen in the picture, so that the coordinate is worth an error.
+    """
+
+    k: int
+    sharp: bool
+    report: Report
+
+
+class Watched(NamedTuple):
+    """What a client has read in the pictures of a camera, a screen or a URL so far.
+
+    pictures: all of them; again: that showed a frame which was seen before; unread, mixed, torn: see
+    picture_code.Legibility; foreign: with a number that is none of the film's.
+    """
+
+    pictures: int
+    again: int
+    unread: int
+    mixed: int
+    torn: int
+    foreign: int
+
+
+class Film(NamedTuple):
+    """What a client that sees the film elsewhere has to look for.
+
+    width, height: px; fps: frames a second; run: the mask of the numbers in its pictures, None if they have none;
+    k: the newest frame, -1 before the first.
+    """
+
+    width: int
+    height: int
+    fps: float
+    run: int | None
+    k: int
+
+
 class Score(NamedTuple):
     """What the server made of the report for `pts` (ticks): error in px (None: truth unknown), latency in ms.
 
@@ -114,7 +162,7 @@ class Truth(NamedTuple):
     y: float
 
 
-Message = Report | Reports | Restarted | Quiet | Curious | Ready | About | Score | Truth
+Message = Report | Reports | Restarted | Quiet | Curious | Ready | About | Named | Watched | Film | Score | Truth
 KINDS: dict[str, type[Message]] = {
     "found": Found,
     "missed": Missed,
@@ -125,11 +173,15 @@ KINDS: dict[str, type[Message]] = {
     "curious": Curious,
     "ready": Ready,
     "about": About,
+    "named": Named,
+    "watched": Watched,
+    "film": Film,
     "score": Score,
     "truth": Truth,
 }
 NAMES = {kind: name for name, kind in KINDS.items()}
 REPORTS = (Found, Missed, Skipped)  # what may be among several
+COUNTS = ("scored", "lost", *Watched._fields)
 
 
 def encode(message: Message) -> str:
@@ -143,7 +195,10 @@ def encode(message: Message) -> str:
     if isinstance(message, Reports):
         several = json.dumps([[NAMES[type(each)], *each] for each in message.reports], separators=(",", ":"))
         return f'{{"type": "reports", "reports": {several}}}'
-    return json.dumps({"type": NAMES[type(message)], **message._asdict()})
+    fields = message._asdict()
+    if isinstance(message, Named):
+        fields["report"] = [NAMES[type(message.report)], *message.report]
+    return json.dumps({"type": NAMES[type(message)], **fields})
 
 
 def parse(data: object) -> Message:
@@ -165,18 +220,30 @@ def parse(data: object) -> Message:
         raise MessageError("not JSON") from None
     if not isinstance(fields, dict):
         raise MessageError("not an object")
+    kind = _kind_of(fields)
+    if kind is Reports:
+        return Reports(_several(fields["reports"]))
+    if kind is Named:
+        return _named(**fields)
+    if kind is About:
+        return About(_words(fields["text"]))
+    values: dict[str, Any] = {field: _checked(field, value) for field, value in fields.items()}
+    return kind(**values)
+
+
+def _kind_of(fields: dict[str, object]) -> type[Message]:
+    """Return what kind of message has these fields, and take its type away from them.
+
+    Raises:
+        MessageError: none has.
+    """
     name = fields.pop("type", None)
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise MessageError("unknown type")
     if fields.keys() != set(kind._fields):
         raise MessageError("wrong fields")
-    if kind is Reports:
-        return Reports(_several(fields["reports"]))
-    if kind is About:
-        return About(_words(fields["text"]))
-    values: dict[str, Any] = {field: _checked(field, value) for field, value in fields.items()}
-    return kind(**values)
+    return kind
 
 
 def _words(text: object) -> str:
@@ -188,6 +255,17 @@ def _words(text: object) -> str:
     if not isinstance(text, str) or len(text) > MAX_ABOUT or not text.isprintable():
         raise MessageError(f"not a printable text of at most {MAX_ABOUT} characters")
     return text
+
+
+def _named(k: object, sharp: object, report: object) -> Named:
+    """Return the message that names its frame by number.
+
+    Raises:
+        MessageError: it is none.
+    """
+    if not isinstance(sharp, bool):
+        raise MessageError("sharp is not true or false")
+    return Named(_whole("k", k, 0), sharp, _report(report))
 
 
 def _several(reports: object) -> tuple[Report, ...]:
@@ -227,20 +305,29 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return fields
 
 
+def _whole(field: str, value: object, least: int) -> int:
+    """Return a whole number that is not below the least.
+
+    Raises:
+        MessageError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < MAX_TICKS:
+        raise MessageError(f"{field} is not a 64-bit integer, or a count below {least}")
+    return value
+
+
 def _checked(field: str, value: object) -> float | None:
     """Return a field's value as its message wants it: pts and counts ints, all others finite floats or null.
 
     Raises:
         MessageError: it has the wrong type, or is out of range.
     """
-    if field == "error_px" and value is None:
+    if field in ("error_px", "run") and value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise MessageError(f"{field} is not a number")
-    if field in ("pts", "scored", "lost"):
-        if not isinstance(value, int) or not (-MAX_TICKS if field == "pts" else 0) <= value < MAX_TICKS:
-            raise MessageError(f"{field} is not a 64-bit integer, or a count below 0")
-        return value
+    if field in ("pts", "k", "run", "width", "height", *COUNTS):
+        return _whole(field, value, -MAX_TICKS if field == "pts" else -1 if field == "k" else 0)
     try:
         number = float(value)
     except OverflowError:  # a whole number of hundreds of digits

@@ -37,7 +37,7 @@ CELLS = 36
 NUMBER_BITS = CHECK_BITS = 16
 PERIOD = 2**NUMBER_BITS  # frames, after which the numbers in the picture begin again
 GRID = 16  # px: a macroblock of VP8 and H.264
-GAP = 8  # px between the margins and what the ball can reach: what cells bleed stays there
+GAP = 8  # px between the margins and what the ball can reach
 DARK, LIGHT = BLACK_YUV[0], 235  # levels of Y in video range
 MIN_CONTRAST = 24  # levels between light and dark, below which there is no code
 MIN_CLARITY = 0.12  # of the contrast that each cell is away from the middle; below it two frames are mixed
@@ -211,6 +211,7 @@ def blacken(seen: Sequence[Image], layout: CodeLayout) -> None:
         layout: where the margins are.
     """
     left, top, right, bottom = layout.inside
+    left, top, right, bottom = left + GAP // 2, top + GAP // 2, right - GAP // 2, bottom - GAP // 2  # what cells bleed
     for plane, side, black in zip(seen, (1, 2, 2), BLACK_YUV, strict=True):
         plane[: top // side] = plane[bottom // side :] = black
         plane[:, : left // side] = plane[:, right // side :] = black
@@ -257,25 +258,35 @@ def read(luma: Image, layout: CodeLayout) -> Reading:
         luma: (H, W) uint8, the Y plane.
         layout: where the code is in pictures of this size.
     """
-    upper, lower = _levels(luma, layout, layout.top), _levels(luma, layout, layout.bottom)
-    if upper is None or lower is None:
+    return judge(_levels(luma, layout, layout.top), _levels(luma, layout, layout.bottom))
+
+
+def judge(upper: Floats, lower: Floats) -> Reading:
+    """Return what the levels of the cells say, (36,) each: those of the upper row, and those of the lower one."""
+    shares = _shares(upper), _shares(lower)
+    if shares[0] is None or shares[1] is None:
         return Reading(Legibility.UNREAD)
-    clarity = float(min(np.abs(upper - 0.5).min(), np.abs(lower - 0.5).min()))
+    clarity = float(min(np.abs(shares[0] - 0.5).min(), np.abs(shares[1] - 0.5).min()))
     if clarity < MIN_CLARITY:
         return Reading(Legibility.MIXED, clarity=clarity)
-    word, other = (int.from_bytes(np.packbits(row > 0.5).tobytes(), "big") for row in (upper, lower))
+    word, other = (int.from_bytes(np.packbits(each > 0.5).tobytes(), "big") for each in (shares[0], shares[1]))
     if word ^ other != 0xFFFFFFFF:
         return Reading(Legibility.TORN, clarity=clarity)
     return Reading(Legibility.READ, from_gray(word >> CHECK_BITS), word & 0xFFFF, clarity)
 
 
-def _levels(luma: Image, layout: CodeLayout, top: int) -> Floats | None:
-    """Return how light the 32 cells of a row are between their references, 0 to 1; None if these are none."""
+def _levels(luma: Image, layout: CodeLayout, top: int) -> Floats:
+    """Return how light the middle of each cell in a row is, (36,)."""
     cell, quarter = layout.cell, layout.cell // 4
     step = max(1, (cell - 2 * quarter) // SAMPLED)
     rows = luma[top + quarter : top + cell - quarter : step, layout.left : layout.left + CELLS * cell]
     sums = rows.sum(axis=0, dtype=np.uint32).reshape(CELLS, cell)
-    levels = sums[:, quarter : cell - quarter].mean(axis=1) / len(rows)
+    levels: Floats = sums[:, quarter : cell - quarter].mean(axis=1) / len(rows)
+    return levels
+
+
+def _shares(levels: Floats) -> Floats | None:
+    """Return how light 32 cells are between their references, 0 to 1; None if these are none."""
     light, dark = levels[[0, 34]], levels[[1, 35]]
     if (light - dark).min() < MIN_CONTRAST:
         return None

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from protocol.matching import MAX_STRAYS
 from protocol.messages import About, Curious, Quiet, Ready, Score, Truth, encode, parse
-from scoring.ledger import DEADLINE_S, Frame, Ledger, State
+from scoring.ledger import DEADLINE_S, Ledger
+from scoring.tally import Frame, State
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from scoring.ledger import FIGURES, State, Tally
+from scoring.tally import FIGURES, State, Tally
 
 RELATIONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,

@@ -23,66 +23,19 @@ This module knows no clock, no file and no network: times are handed in, in seco
 import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ball_track import Point, Walls
 from common.prediction import Predictor
 from common.steadiness import Steadiness
 from protocol.matching import MODULUS, Matcher
-from protocol.messages import MAX_REPORTS, Found, Message, Missed, Report, Reports, Restarted, Skipped
-from scoring.distribution import Distribution
+from protocol.messages import MAX_REPORTS, Found, Message, Missed, Named, Report, Reports, Restarted, Skipped, Watched
+from scoring.tally import Frame, Span, State, Tally
 
 MAX_HEARD = 8 * MAX_REPORTS  # reports that are known again when they are said again
 DEADLINE_S = 10.0  # a frame that nothing was said of for so long is lost
 
-FIGURES = ("error_px", "latency_ms", "live_error_px", "predicted_error_px", "predicted_walls_error_px")
-
 TimedReport = tuple[Report, float]  # and when it came, s
-
-
-class State(StrEnum):
-    """What became of a frame; OPEN ones are on their way."""
-
-    OPEN = "open"
-    SCORED = "scored"
-    MISSED = "missed"
-    SKIPPED = "skipped"
-    LOST = "lost"
-
-
-@dataclass(slots=True)
-class Frame:
-    """One frame as it was sent to one client, and what came of it.
-
-    k: its number; pts: ticks of 1 / 90000 s; drawn: s; truth: the ball's centre, px, None where it is unknown:
-    then a coordinate has a latency and no error; reported: the pts that the client calls it by, ticks; found:
-    where the client found the ball, px; captured: s, the moment that it shows, `drawn` if None; answered: s,
-    when its report came.
-    """
-
-    k: int
-    pts: int
-    drawn: float
-    truth: Point | None
-    state: State = State.OPEN
-    reported: int | None = None
-    found: Point | None = None
-    error_px: float | None = None
-    latency_ms: float | None = None
-    live_error_px: float | None = None
-    predicted_error_px: float | None = None
-    predicted_walls_error_px: float | None = None
-    captured: float | None = None
-    answered: float | None = None
-
-
-class Span(NamedTuple):
-    """When the first of some frames was drawn, and when the last one, s."""
-
-    first: float
-    last: float
 
 
 class Answers(NamedTuple):
@@ -94,82 +47,6 @@ class Answers(NamedTuple):
 
     newest: float
     quickest: float
-
-
-class Tally:
-    """Counts and figures, of one client or of all of them.
-
-    frames: how many ended in each state, and how many were `sent`. Reports that named no frame are
-    `unmatched`, those for a frame that has its state already `repeated`; messages that were none are
-    `rejected`; `restarts` counts the deaths of process_a. Frames of the film between two that were sent, which were
-    not, are `late`: the server, or the client's connection, did not get to them.
-    network: what was done to get the film through, by the names of NETWORK.
-    """
-
-    COUNTS = ("sent", State.SCORED, State.MISSED, State.SKIPPED, State.LOST, "unmatched")
-
-    NETWORK = ("rung_changes", "resent_asked", "resent_unasked", "bytes_sent", "held_back_ms")
-
-    def __init__(self) -> None:
-        self.frames: Counter[str] = Counter()
-        self.network: Counter[str] = Counter()
-        self.rejected = 0
-        self.repeated = 0
-        self.restarts = 0
-        self.late = 0
-        self.error_px = Distribution()
-        self.latency_ms = Distribution()
-        self.live_error_px = Distribution()
-        self.predicted_error_px = Distribution()
-        self.predicted_walls_error_px = Distribution()
-        self.span: Span | None = None  # of the frames that were sent; None before the first
-
-    def merge(self, other: "Tally") -> None:
-        """Add another client's counts and figures to these."""
-        self.frames.update(other.frames)
-        self.network.update(other.network)
-        self.rejected += other.rejected
-        self.repeated += other.repeated
-        self.restarts += other.restarts
-        self.late += other.late
-        for figure in FIGURES:
-            getattr(self, figure).merge(getattr(other, figure))
-        if other.span is not None:
-            self.stretch(other.span)
-
-    def stretch(self, span: Span) -> None:
-        """Count the time that other frames took."""
-        mine = span if self.span is None else self.span
-        self.span = Span(min(mine.first, span.first), max(mine.last, span.last))
-
-    @property
-    def duration_s(self) -> float:
-        """Return the time from the first frame to the last, in s."""
-        return 0.0 if self.span is None else self.span.last - self.span.first
-
-    @property
-    def fps(self) -> float:
-        """Return how many frames a second were sent, to all clients together."""
-        sent, seconds = self.frames["sent"], self.duration_s
-        return (sent - 1) / seconds if sent > 1 and seconds else 0.0
-
-    def summary(self) -> dict[str, Any]:
-        """Return everything as plain numbers, unrounded; the keys are those of summary.json."""
-        seconds = self.duration_s
-        return {
-            "frames": {name: self.frames[name] for name in map(str, self.COUNTS)},
-            **{figure: getattr(self, figure).summary() for figure in FIGURES},
-            "fps": self.fps,
-            "duration_s": seconds,
-            "rejected": self.rejected,
-            "repeated": self.repeated,
-            "restarts": self.restarts,
-            "late": self.late,
-            "network": {
-                **{name: self.network[name] for name in self.NETWORK},
-                "kbit_s": self.network["bytes_sent"] * 8 / 1000 / seconds if seconds else 0.0,
-            },
-        }
 
 
 class Ledger:
@@ -204,6 +81,8 @@ class Ledger:
         self._last_but_one: float | None = None  # s: when the frame before the newest was drawn
         self._answers: Answers | None = None  # None: it has never answered
         self._steadiness = Steadiness()
+        self._stopped = False
+        self._strays = 0  # reports in a row that named a frame by a number of which there is none
 
     @property
     def behind(self) -> float:
@@ -220,7 +99,7 @@ class Ledger:
     @property
     def strays(self) -> int:
         """Return how many reports in a row, up to now, speak of no frame that was sent."""
-        return self._matcher.strays
+        return self._matcher.strays + self._strays
 
     @property
     def open(self) -> int:
@@ -239,6 +118,10 @@ class Ledger:
         self._frames[frame.pts % MODULUS] = frame
         if self._counts(frame):
             self._count(frame)
+
+    def stop(self) -> None:
+        """Let what is seen of later frames be of no interest: none is entered any more."""
+        self._stopped = True
 
     def begin_at_first_report(self) -> None:
         """Let no frame count before the first one that is reported: the client joins a film that others are shown."""
@@ -276,6 +159,11 @@ class Ledger:
                 else:
                     settled += self._take(report, now)
             return settled
+        if isinstance(message, Named):
+            return self._take_named(message, now)
+        if isinstance(message, Watched):
+            self.tally.watched = Counter(message._asdict())
+            return []
         if isinstance(message, Restarted):
             self.tally.restarts += 1
             return []
@@ -302,6 +190,18 @@ class Ledger:
         """Enter one report; return the frames that got their state by it."""
         self._heard.append(report.pts)
         return self._settle(self._matcher.match(report.pts, (report, now), self._frames))
+
+    def _take_named(self, named: Named, now: float) -> list[Frame]:
+        """Enter a report that names its frame by number; return that frame, if it gets its state by it."""
+        frame = next((each for each in reversed(self._frames.values()) if each.k <= named.k), None)
+        if frame is not None and frame.k != named.k:
+            if self._stopped and frame is next(reversed(self._frames.values())):
+                return []
+            frame = None
+        self._strays = 0 if frame is not None else self._strays + 1
+        if frame is not None and frame.state is State.OPEN:
+            frame.sharp = named.sharp
+        return self._settle([((named.report, now), frame)])
 
     def _settle(self, reports: Iterable[tuple[TimedReport, Frame | None]]) -> list[Frame]:
         """Enter reports of which it is known what they speak of; return the frames that got their state by it."""
@@ -345,6 +245,9 @@ class Ledger:
                 frame.found = Point(x, y)
                 frame.latency_ms = (now - frame.drawn) * 1000
                 self.tally.latency_ms.add(frame.latency_ms)
+                if not frame.sharp:
+                    self.tally.frames[frame.state] += 1
+                    return
                 if frame.truth is not None:
                     frame.error_px = math.dist(frame.found, frame.truth)
                     self.tally.error_px.add(frame.error_px)
@@ -375,11 +278,3 @@ class Ledger:
             frame.state = State.LOST
             self.tally.frames[State.LOST] += 1
         self._on_left(frame)
-
-
-def total(tallies: Iterable[Tally]) -> Tally:
-    """Return the counts and figures of all clients together."""
-    together = Tally()
-    for tally in tallies:
-        together.merge(tally)
-    return together

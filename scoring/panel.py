@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from scoring.ledger import Frame, State, Tally
+from scoring.tally import Frame, State, Tally
 from scoring.wording import counts_table, figures_table, is_judged, plain_table, rate, short_number
 
 NEWEST = 8  # coordinates that are shown, where there is room for them

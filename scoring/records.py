@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.files import WholeFile, replaces
-from scoring.ledger import FIGURES, Frame
+from scoring.tally import FIGURES, Frame
 
 COLUMNS = ("client", "k", "pts", "state", "x", "y", "true_x", "true_y", *FIGURES, "seconds")
 

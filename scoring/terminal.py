@@ -20,8 +20,8 @@ from rich.live import Live
 from rich.text import Text
 
 from common.asides import log_to
-from scoring.ledger import Frame, Tally
 from scoring.panel import NEWEST, NOTES, Scene, panel
+from scoring.tally import Frame, Tally
 from scoring.wording import coordinate_line, counts, counts_table, figures_table, headline, summary_line
 
 MODES = ("auto", "live", "second", "every")

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from scoring.ledger import Frame, State, Tally
+from scoring.tally import Frame, State, Tally
 
 FIGURES = (
     ("error", "error_px", "px"),

@@ -9,7 +9,8 @@ from ball_track import Point
 from protocol.matching import MAX_STRAYS, stamp
 from protocol.messages import Missed, encode
 from scoring.account import MANY_REJECTED, MAX_ASTRAY_S, Account
-from scoring.ledger import Frame, Ledger
+from scoring.ledger import Ledger
+from scoring.tally import Frame
 
 FPS = 30.0
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scoring.budget import RELATIONS, SHARES, figure_names, judge, parse_requirement
-from scoring.ledger import FIGURES, Span, Tally
 from scoring.settings import Settings
+from scoring.tally import FIGURES, Span, Tally
 from support.programs import read_summary, run
 from tools.procfs import free_port
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from ball_track import Point, Scene
 from protocol.matching import CONFIRMING, MAX_HELD, MODULUS, stamp
-from protocol.messages import Found, Message, Missed, Reports, Restarted, Score, Skipped
+from protocol.messages import Found, Message, Missed, Named, Reports, Restarted, Score, Skipped, Watched
 from scoring.distribution import Distribution
-from scoring.ledger import DEADLINE_S, Frame, Ledger, State, Tally, total
+from scoring.ledger import DEADLINE_S, Ledger
+from scoring.tally import Frame, State, Tally, total
 
 FPS = 30.0
 FINAL = {"scored", "missed", "skipped", "lost"}
@@ -523,3 +524,75 @@ def test_ledger_of_who_never_reports_a_frame_is_empty() -> None:
     ledger.close("bye")
     assert ledger.tally.frames["sent"] == ledger.tally.frames["lost"] == 0
     assert ledger.tally.frames["unmatched"] == 1000
+
+
+# --- Frames that are named by number -------------------------------------------------------------
+
+
+def watched(count: int = 5) -> Ledger:
+    """Return the ledger of one who sees elsewhere what others are shown, with so many frames."""
+    ledger = Ledger(still)
+    ledger.begin_at_first_report()
+    for k in range(count):
+        ledger.sent(new_frame(k))
+    return ledger
+
+
+def test_report_by_number_needs_no_pattern() -> None:
+    """One report settles the very frame that it names, whatever the client calls it by; a second one is repeated."""
+    ledger = watched()
+    (frame,) = ledger.report(Named(2, True, Found(777, 103, 104)), 1.0)
+    assert (frame.k, frame.error_px, frame.reported) == (2, 5.0, 777)
+    assert frame.latency_ms == pytest.approx(1000 - 2000 / FPS)
+    assert ledger.report(Named(2, True, Found(778, 200, 200)), 1.1) == []
+    assert ledger.report(Named(3, True, Missed(779)), 1.1)[0].state is State.MISSED
+    assert ledger.tally.repeated == 1
+    assert ledger.tally.frames["sent"] == 3  # the first two were over when it joined
+
+
+@pytest.mark.parametrize("k", [5, 2**16, 2**40])
+def test_report_by_a_number_that_was_not_sent_is_unmatched(k: int) -> None:
+    """What names no frame of the last seconds is never scored, and counts as astray."""
+    ledger = watched()
+    assert ledger.report(Named(k, True, Found(1, 100, 100)), 1.0) == []
+    assert ledger.tally.frames["unmatched"] == ledger.strays == 1
+    ledger.report(Named(4, True, Found(1, 100, 100)), 1.0)
+    assert ledger.strays == 0
+
+
+def test_report_by_number_past_the_deadline_is_unmatched() -> None:
+    """A frame that has left the ledger is named by nothing any more."""
+    ledger = watched(1)
+    ledger.sent(new_frame(1000, drawn=1000 / FPS))
+    assert ledger.report(Named(0, True, Found(1, 100, 100)), 34.0) == []
+    assert ledger.tally.frames["unmatched"] == 1
+
+
+def test_report_of_a_blurred_sight_has_a_latency_and_no_error() -> None:
+    """Where another frame's ghost may pull the ball, only the time counts."""
+    ledger = watched()
+    (frame,) = ledger.report(Named(1, False, Found(1, 150, 100)), 1.0)
+    assert (frame.state, frame.error_px, frame.live_error_px) == (State.SCORED, None, None)
+    summary = ledger.tally.summary()
+    assert (summary["error_px"], summary["frames"]["scored"]) == (None, 1)
+    assert summary["latency_ms"]["max"] == pytest.approx(1000 - 1000 / FPS)
+
+
+def test_report_of_a_frame_after_the_end_is_of_no_interest() -> None:
+    """What is shown to others after this client's end is neither entered nor unmatched; what never was, is."""
+    ledger = watched()
+    ledger.stop()
+    assert ledger.report(Named(7, True, Found(1, 100, 100)), 1.0) == []
+    assert ledger.tally.frames["unmatched"] == 0
+
+
+def test_watched_counts_are_told_in_the_summary() -> None:
+    """What was read in the pictures is told as the client counts it, and added up over clients."""
+    ledger, other = watched(), watched()
+    for each in (ledger, other):
+        each.report(Watched(10, 4, 1, 0, 0, 0), 0.5)
+        each.report(Watched(20, 8, 2, 1, 1, 0), 1.0)
+    assert ledger.tally.summary()["watched"] == {
+        "pictures": 20, "again": 8, "unread": 2, "mixed": 1, "torn": 1, "foreign": 0,
+    }  # fmt: skip
+    assert total((ledger.tally, other.tally)).summary()["watched"]["pictures"] == 40

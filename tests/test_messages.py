@@ -16,16 +16,19 @@ from protocol.messages import (
     NAMES,
     About,
     Curious,
+    Film,
     Found,
     Message,
     MessageError,
     Missed,
+    Named,
     Quiet,
     Reports,
     Restarted,
     Score,
     Skipped,
     Truth,
+    Watched,
     encode,
     parse,
 )
@@ -44,9 +47,12 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.just(Quiet()),
     st.builds(About, st.text(st.characters(exclude_categories=["C", "Z"]), max_size=60)),
     st.just(Curious()),
+    st.builds(Watched, counts, counts, counts, counts, counts, counts),
+    st.builds(Film, counts, counts, finite, counts | st.none(), st.just(-1) | counts),
     st.builds(Score, ticks, finite | st.none(), finite, counts, counts),
     st.builds(Truth, ticks, pixels, pixels),
 )
+named = st.builds(Named, counts, st.booleans(), reports)
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -54,7 +60,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@given(messages | several)
+@given(messages | several | named)
 def test_parse_returns_what_was_encoded(message: Message) -> None:
     """Whatever can be said comes out of `parse` as it went into `encode`, of the same type."""
     heard = parse(encode(message))
@@ -130,8 +136,20 @@ def test_parse_refuses_words_that_do_something(text: str) -> None:
 def test_kinds_and_names_are_each_other_turned_round() -> None:
     """Each kind of message has exactly one name."""
     assert {name: kind for kind, name in NAMES.items()} == KINDS
-    said_by_clients = {"found", "missed", "skipped", "reports", "restarted", "quiet", "curious", "ready", "about"}
-    assert set(KINDS) == said_by_clients | {"score", "truth"}
+    said_by_clients = {
+        "found",
+        "missed",
+        "skipped",
+        "reports",
+        "restarted",
+        "quiet",
+        "curious",
+        "ready",
+        "about",
+        "named",
+        "watched",
+    }
+    assert set(KINDS) == said_by_clients | {"score", "truth", "film"}
 
 
 @given(st.text() | st.binary() | st.none() | st.integers() | st.lists(st.text()))
@@ -148,18 +166,41 @@ def test_parse_takes_no_other_json(value: Any) -> None:
         parse(json.dumps(value))
 
 
-@given(st.sampled_from(sorted(KINDS.keys() - {"reports", "about"})), st.data())
+@given(st.sampled_from(sorted(KINDS.keys() - {"reports", "about", "named"})), st.data())
 def test_parse_checks_every_field(name: str, data: st.DataObject) -> None:
     """A message is refused if one of its fields is anything but a number in range."""
     good = {"pts": 1, "x": 2.0, "y": 3.0, "error_px": 0.1, "latency_ms": 5.0, "scored": 7, "lost": 0}
+    good |= dict.fromkeys(Watched._fields, 3) | {"width": 640, "height": 480, "fps": 29.97, "run": 9, "k": 5}
     fields: dict[str, Any] = {field: good[field] for field in KINDS[name]._fields}
     parse(json.dumps({"type": name, **fields}))
     field = data.draw(st.sampled_from([*fields, "type"]))
     bad = data.draw(json_values.filter(lambda value: isinstance(value, bool) or not isinstance(value, int | float)))
-    assume(not (field == "error_px" and bad is None))
+    assume(not (field in ("error_px", "run") and bad is None))
     assume(str(bad) not in KINDS)
     with pytest.raises(MessageError):
         parse(json.dumps({"type": name, **fields, field: bad}))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"k": -1},
+        {"k": 1.0},
+        {"k": True},
+        {"sharp": 1},
+        {"sharp": None},
+        {"report": ["named", 5, True, []]},
+        {"report": ["found", 3000, 1.0]},
+        {"report": "found"},
+        {"more": 1},
+    ],
+)
+def test_parse_refuses_a_named_report_that_is_none(fields: dict[str, Any]) -> None:
+    """A report that names its frame by number has a number, whether it is sharp, and one report."""
+    good = {"type": "named", "k": 5, "sharp": True, "report": ["found", 3000, 1.0, 2.0]}
+    assert parse(json.dumps(good)) == Named(5, True, Found(3000, 1.0, 2.0))
+    with pytest.raises(MessageError):
+        parse(json.dumps(good | fields))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from common import http
 from common.http import ListenError
 from common.options import JsonFormatter
 from scoring import metrics as health
-from scoring.ledger import Frame, State, Tally
+from scoring.tally import Frame, State, Tally
 from support.programs import PATIENCE, read_summary, run
 from tools.procfs import free_port
 from views.metrics import ClientMetrics

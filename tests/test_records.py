@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ball_track import Point
-from scoring.ledger import Frame, State
 from scoring.records import COLUMNS, LedgerFile, Records, write_summary
+from scoring.tally import Frame, State
 
 OPEN = Frame(3, 9016, 0.1, Point(1.5, 2.25))
 FIGURES = 1 / 7, 8.25, 2 / 7, 1 / 9, 1 / 11

@@ -20,9 +20,9 @@ from report.comparing import HEADINGS, blocks_of, cells, compare, markdown, numb
 from report.page import comparison_page, run_page
 from report.plots import TAIL_POINTS, tail
 from report.runs import Frames, ReportError, Run, read_frames, read_runs
-from scoring.ledger import FIGURES, Frame, Span, State, Tally
 from scoring.records import Records
 from scoring.settings import Settings
+from scoring.tally import FIGURES, Frame, Span, State, Tally
 from support.programs import run
 from tools.browser import run_browser
 from tools.procfs import ROOT, free_port

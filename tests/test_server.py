@@ -32,7 +32,8 @@ from programs import session as session_module
 from protocol.matching import stamp
 from protocol.messages import Curious, Found, Message, Missed, Quiet, Score, Truth, encode, parse
 from scoring.account import Allowance
-from scoring.ledger import Frame, Ledger
+from scoring.ledger import Ledger
+from scoring.tally import Frame
 from server import PROBE_INTERVAL, BallVideoTrack
 from support.programs import PATIENCE, read_summary, run, wait_until_gone
 from support.reel import Reel

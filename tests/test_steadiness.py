@@ -7,7 +7,8 @@ import pytest
 from common.steadiness import FRAMES, Steadiness
 from protocol.matching import stamp
 from protocol.messages import Missed
-from scoring.ledger import Frame, Ledger
+from scoring.ledger import Ledger
+from scoring.tally import Frame
 
 
 def watch(latencies: Sequence[float], before: int = 30, interval: float = 0.5) -> list[bool]:

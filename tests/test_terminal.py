@@ -17,8 +17,9 @@ from common.asides import log_to
 from protocol.matching import stamp
 from protocol.messages import Found
 from scoring import terminal
-from scoring.ledger import Frame, Ledger, State, Tally
+from scoring.ledger import Ledger
 from scoring.panel import NEWEST, Scene, panel
+from scoring.tally import Frame, State, Tally
 from scoring.terminal import Terminal
 from scoring.wording import (
     coordinate_line,

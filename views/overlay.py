@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from ball_track import Image, Point
+from protocol.picture_code import Legibility, layout_of, read
 from views.sightings import Figures, Footprint
 from views.strip import SUBPIXEL, draw_strip, lay_out, panel_text
 
@@ -22,7 +23,9 @@ RIM_RAYS = np.array([(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or
 RIM_CONTRAST = 0.5  # of the greatest difference from the middle, which the rim has
 
 
-def compose(image: Image, figures: Figures, trail: Sequence[Footprint], written: bool = True) -> Image:
+def compose(
+    image: Image, figures: Figures, trail: Sequence[Footprint], written: bool = True, marked: bool = True
+) -> Image:
     """Return a frame as a person sees it, and the strip below it; nothing but marks lies over the film.
 
     Args:
@@ -30,6 +33,7 @@ def compose(image: Image, figures: Figures, trail: Sequence[Footprint], written:
         figures: what is known of it.
         trail: where the ball was before, oldest first.
         written: whether the figures are written on the strip.
+        marked: whether marks are drawn over the film.
 
     Returns:
         (H + strip, W, 3) uint8, BGR.
@@ -40,6 +44,8 @@ def compose(image: Image, figures: Figures, trail: Sequence[Footprint], written:
     film = picture[:height]
     cv2.cvtColor(image, cv2.COLOR_YUV2BGR_I420, dst=film)
     draw_strip(picture[height:], film, figures, written)
+    if not marked:
+        return picture
     radius = rim(film, figures.found) if figures.found is not None else 0.0
     draw_trail(film, trail)
     if figures.predicted is not None:
@@ -47,6 +53,15 @@ def compose(image: Image, figures: Figures, trail: Sequence[Footprint], written:
     if figures.found is not None:
         draw_cross(film, figures.found, radius)
     return picture
+
+
+def has_code(image: Image) -> bool:
+    """Return whether a frame's number is in its picture: then others may watch it, and nothing is drawn over it."""
+    height = image.shape[0] * 2 // 3
+    try:
+        return read(image[:height], layout_of(image.shape[1], height)).legibility is Legibility.READ
+    except ValueError:  # too small for one
+        return False
 
 
 def rim(picture: Image, center: Point) -> float:

@@ -18,7 +18,7 @@ import cv2
 
 from ball_track import Image, blank
 from common.processes import end_with_parent
-from views.overlay import compose
+from views.overlay import compose, has_code
 from views.sightings import Figures, Footprint
 
 TITLE = "ball over WebRTC"
@@ -79,13 +79,14 @@ def show_window(connection: Connection) -> None:
         connection.send(Failed(f"this OpenCV has no windows (GUI: {gui()}); install opencv-python"))
         return
     connection.send(Idle())
-    shape = None
+    shape, coded = None, False
     while True:
         if connection.poll(WINDOW_POLL):
             picture: Picture | None = connection.recv()
             if picture is None:
                 return
-            drawn = compose(picture.image, picture.figures, picture.trail)
+            coded = coded or has_code(picture.image)
+            drawn = compose(picture.image, picture.figures, picture.trail, marked=not coded)
             del picture  # its memory may be gone when the next one comes
             if drawn.shape != shape:
                 shape = drawn.shape

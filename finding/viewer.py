@@ -1,0 +1,128 @@
+"""Looks at a picture that shows the film somewhere, and gives the film's own frame, with the number that is in it.
+
+A picture of the film's own size is the film, as long as its number can be read there. Else the film is searched for in
+the picture (outline.py), and where it was found it is looked for from then on, at the cost of a look alone. What cannot
+be read for half a second is searched for again: a tripod was bumped, a window was moved.
+
+This module knows no clock, no camera and no network.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from ball_track import BLACK_YUV, Image, planes
+from finding.outline import Mapping, Maps, candidates, grid_of, maps_of, read_through, refine, sample
+from protocol.picture_code import DARK, LIGHT, CodeLayout, Legibility, Reading, read
+
+HEAL_AFTER = 0.5  # s without a number, after which the film is searched for, and between two searches
+EXACT = 3  # levels by which a screen's own picture may be off; more is a camera's, and is stretched to the film's
+BLANK = 20  # levels that the lightest and the darkest of a picture are apart, below which it shows nothing
+
+
+class Look(NamedTuple):
+    """What one picture shows.
+
+    reading: the number; shown: the film's own frame with it, as Y, U and V planes, None where there is no number;
+    blank: the picture is of one colour.
+    """
+
+    reading: Reading
+    shown: tuple[Image, ...] | None = None
+    blank: bool = False
+
+
+class Viewer:
+    """Looks at one picture after the other.
+
+    Args:
+        layout: where the code is in the film.
+        accept: whether a number can be one of the film that is meant: another film may be in the picture.
+    """
+
+    def __init__(self, layout: CodeLayout, accept: Callable[[Reading], bool]) -> None:
+        self.searches = 0  # how often the film was searched for
+        self._layout, self._accept = layout, accept
+        self._mapping: Mapping | None = None  # None: the picture is the film
+        self._places: tuple[Maps, Maps] | None = None  # where its samples are in the picture's planes
+        self._size = (0, 0)  # of the pictures
+        self._last_read = self._last_search = -np.inf  # s
+
+    def look(self, image: Image, now: float) -> Look:
+        """Look at a picture at time `now` (s).
+
+        Args:
+            image: (H * 3 / 2, W) uint8, I420; it stays as it is.
+        """
+        seen = planes(image)
+        height, width = seen[0].shape
+        if (width, height) != self._size:
+            self._size, self._mapping, self._last_read = (width, height), None, -np.inf
+        reading, levels = self._read(seen[0], self._mapping)
+        known = reading.legibility is Legibility.READ and self._accept(reading)
+        if known:
+            self._last_read = now
+        elif now - max(self._last_read, self._last_search) >= HEAL_AFTER:
+            self._last_search = now
+            if self._search(seen[0]):
+                self._last_read = now
+                reading, levels = self._read(seen[0], self._mapping)
+        if reading.legibility is not Legibility.READ:
+            few = seen[0][::16, ::16]
+            return Look(reading, blank=int(few.max()) - int(few.min()) < BLANK)
+        return Look(reading, self._rectify(seen, levels))
+
+    def _read(self, luma: Image, mapping: Mapping | None) -> tuple[Reading, tuple[float, float]]:
+        """Return what is read in a picture, and its levels of dark and light."""
+        if mapping is not None:
+            reading, dark, light = read_through(luma, self._layout, mapping)
+            return reading, (dark, light)
+        if luma.shape != (self._layout.height, self._layout.width):
+            return Reading(Legibility.UNREAD), (DARK, LIGHT)
+        return read(luma, self._layout), (DARK, LIGHT)
+
+    def _search(self, luma: Image) -> bool:
+        """Search for the film in a picture; return whether it was found."""
+        self.searches += 1
+        if self._mapping is not None and self._is_film(luma, None):
+            self._mapping = None
+            return True
+        for mapping in candidates(luma, self._layout):
+            if read_through(luma, self._layout, mapping).reading.legibility is Legibility.UNREAD:
+                continue
+            refined = refine(luma, self._layout, mapping)
+            if refined is not None and self._is_film(luma, refined):
+                self._mapping = refined
+                width, height = self._layout.width, self._layout.height
+                chroma = (refined.project(grid_of((width, height), 2)) - 0.5) / 2
+                self._places = maps_of(refined.project(grid_of((width, height)))), maps_of(chroma)
+                return True
+        return False
+
+    def _is_film(self, luma: Image, mapping: Mapping | None) -> bool:
+        reading, _ = self._read(luma, mapping)
+        return reading.legibility is Legibility.READ and self._accept(reading)
+
+    def _rectify(self, seen: tuple[Image, Image, Image], levels: tuple[float, float]) -> tuple[Image, ...]:
+        """Return the film's frame as if it had been sent."""
+        if self._mapping is None:
+            return seen
+        assert self._places is not None
+        at, at_chroma = self._places
+        rectified = [sample(plane, places) for plane, places in zip(seen, (at, at_chroma, at_chroma), strict=True)]
+        dark, light = levels
+        if abs(dark - DARK) > EXACT or abs(light - LIGHT) > EXACT:
+            ramp = (np.arange(256) - dark) * ((LIGHT - DARK) / (light - dark)) + DARK
+            stretch = np.clip(np.rint(ramp), DARK, 255).astype(np.uint8)
+            rectified[0] = np.asarray(cv2.LUT(rectified[0], stretch), np.uint8)
+            rectified[1:] = [self._without_cast(plane) for plane in rectified[1:]]
+        return tuple(rectified)
+
+    def _without_cast(self, plane: Image) -> Image:
+        """Return a U or V plane in which the cells, which are grey, have no colour."""
+        layout = self._layout
+        rows = plane[layout.top // 2 : (layout.top + layout.cell) // 2, layout.left // 2 : layout.right // 2]
+        cast = float(rows.mean()) - BLACK_YUV[1]
+        return np.asarray(np.clip(plane - cast, 0, 255), np.uint8)
