@@ -2,15 +2,25 @@
 
 import asyncio
 import contextlib
+import os
+import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiortc import RTCSessionDescription
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from common.ice import IceConfig, IceServer
 from common.sessions import PeerError, SessionError
-from tools.procfs import free_port
+from tools.procfs import ROOT, free_port
 from transport import http_signaling
 from transport.http_signaling import HttpSignaling, UnavailableError, joined
 
@@ -19,16 +29,16 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @contextlib.asynccontextmanager
-async def endpoint(handler: Handler) -> AsyncIterator[str]:
+async def endpoint(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """Serve whatever is asked with one handler; give the start of its addresses."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handler)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{port}"
     finally:
         await runner.cleanup()
 
@@ -154,6 +164,50 @@ async def test_who_is_not_there_may_come_later(monkeypatch: pytest.MonkeyPatch):
     async with signaling("http://name.that.is.invalid/whip") as ours:
         with pytest.raises(SessionError, match=r"name\.that\.is\.invalid"):
             await ours.connect()
+
+
+def certificate(folder: Path) -> Path:
+    """Make a certificate for 127.0.0.1 that nobody has signed, and return its file, which has the key as well."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    encoding, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    file = folder / "certificate.pem"
+    file.write_bytes(
+        made.public_bytes(encoding) + key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, plain)
+    )
+    return file
+
+
+async def test_certificate_is_checked(tmp_path: Path):
+    """A certificate that nobody has signed is refused by name, and taken from one who is told to trust it."""
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(status=201, text="v=1")
+
+    file = certificate(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(file)
+    async with endpoint(handler, tls) as url:
+        async with signaling(f"{url}/whip") as ours:
+            with pytest.raises(PeerError, match=r"certificate is not trusted.*self.signed"):
+                await ours.connect()
+        program = (
+            "import asyncio, sys\nfrom transport.http_signaling import HttpSignaling\n"
+            "async def main():\n    signaling = HttpSignaling(sys.argv[1], '--whip', None, '')\n"
+            "    await signaling.connect()\n    await signaling.close()\nasyncio.run(main())"
+        )
+        trusting = {**os.environ, "SSL_CERT_FILE": str(file)}  # read when aiohttp is imported
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, f"{url}/", env=trusting, cwd=ROOT)
+        assert await process.wait() == 0
 
 
 async def test_server_names_whom_to_ask_on_the_way():
