@@ -113,7 +113,7 @@ lint: $(TESTING) types
 	else echo "workflows: their schema alone was checked, missing: actionlint"; fi
 
 types: $(TESTING)
-	$(BIN)/python -m mypy *.py programs film transport scoring finding views protocol common bench tools report
+	$(BIN)/python -m mypy *.py programs film transport scoring finding views protocol common bench tools report examples
 	$(BIN)/python -m mypy --allow-untyped-defs --allow-incomplete-defs tests
 	$(BIN)/lint-imports
 
