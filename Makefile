@@ -5,6 +5,7 @@
 # make test-shuffled       the quick ones five times, in five orders
 # make netlab              server and client through a bad network, a table (needs root)
 # make transports          the ways that frames can travel, side by side, a table (needs root)
+# make interop             the WebRTC stacks that are here as clients of the server, a table
 # make soak [MINUTES=10]   memory over time, a table
 # make bench [BENCH=--quick]  what the loop costs, tables and plots in measured/; its options: python -m bench --help
 # make measure [STEPS=latency]  what README and docs show, measured again in measured/: STEPS=--list says how long it takes
@@ -26,7 +27,7 @@ SECONDS ?= 20
 MINUTES ?= 10
 BENCH ?=
 
-.PHONY: run demo test test-all test-shuffled netlab transports soak bench measure figures docs images manifests lint types format \
+.PHONY: run demo test test-all test-shuffled netlab transports interop soak bench measure figures docs images manifests lint types format \
 	clean
 
 $(RUNNING): requirements.txt tools/setup.py
@@ -76,6 +77,9 @@ netlab: $(TESTING)
 
 transports: $(TESTING)
 	$(BIN)/python -m tools.netlab --transports --seconds $(SECONDS)
+
+interop: $(TESTING) $(NODE)
+	$(BIN)/python -m tools.interop
 
 soak: $(TESTING)
 	$(BIN)/python -m tools.soak --minutes $(MINUTES)

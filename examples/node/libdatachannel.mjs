@@ -26,7 +26,7 @@ connection.onTrack((track) => {
     if (coordinates.isOpen()) coordinates.sendMessage(JSON.stringify({ ...place, pts: packet.readUInt32BE(4) }));
     whole = true;
   });
-  if (Number(plis)) setInterval(() => track.requestKeyframe(), 1000 / Number(plis));
+  if (Number(plis)) setInterval(() => track.isOpen() && track.requestKeyframe(), 1000 / Number(plis));
 });
 connection.onGatheringStateChange((state) => {
   if (state === "complete") say(connection.localDescription());
