@@ -80,7 +80,7 @@ def machine() -> dict[str, str]:
     return {
         "processor": models[0] if models else platform.machine(),
         "cores": str(os.cpu_count()),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         "python": platform.python_version(),
         **{library: found for library in LIBRARIES if (found := _version(library))},
     }
