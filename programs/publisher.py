@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from common.ice import ice_config
+from common.ice import IceServer, ice_config
 from common.sessions import PeerError, SessionError
 from common.urls import WHIP_TOKEN, token, without_secrets
 from transport.http_signaling import HttpSignaling, UnavailableError, joined
@@ -35,6 +35,7 @@ class Publisher:
     ) -> None:
         self._args, self._create_track, self._say = args, create_track, say
         self._where = without_secrets(args.whip)
+        self._named: tuple[IceServer, ...] = ()  # STUN and TURN servers that the media server has named
         self._sessions = 0
         self._end = ""  # of the last one
 
@@ -74,7 +75,7 @@ class Publisher:
             SessionError: it may later, or something of ours failed.
         """
         args = self._args
-        signaling = HttpSignaling(args.whip, "--whip", token(WHIP_TOKEN), WHIP_TOKEN)
+        signaling = HttpSignaling(args.whip, "--whip", token(WHIP_TOKEN), WHIP_TOKEN, self._named)
         failures: list[Exception] = []
         track = self._create_track(failures.append)
         link: WhipOffer | None = None
@@ -89,6 +90,7 @@ class Publisher:
             end = await link.until_end()
             return str(failures[0]) if failures else end
         finally:
+            self._named = signaling.ice_servers
             track.stop()
             await signaling.close()
             if link is not None:

@@ -220,8 +220,9 @@ async def test_server_names_whom_to_ask_on_the_way():
         '<stuns:nobody.knows>; rel="ice-server", <http://x/y>; rel="help"'
     )
 
-    async def handler(_: web.Request) -> web.Response:
-        return web.Response(headers={"Link": link})
+    async def handler(request: web.Request) -> web.Response:
+        later = '<turn:later.example>; rel="ice-server"; username="me"; credential="new"'
+        return web.Response(status=201, text="v=1", headers={"Link": link if request.method == "OPTIONS" else later})
 
     async with endpoint(handler) as url, signaling(f"{url}/whip") as ours:
         await ours.connect()
@@ -229,6 +230,11 @@ async def test_server_names_whom_to_ask_on_the_way():
         assert stun == IceServer("stun:stun.example:3478")
         assert turn == IceServer("turn:turn.example:3478?transport=udp", "me", "pass")
         assert joined(IceConfig(), ours.ice_servers).servers == (stun, turn)
+        await ours.send(OFFER)
+        later = IceServer("turn:later.example", "me", "new")
+        assert joined(IceConfig(), ours.ice_servers).servers == (later, stun)  # for the next time
+        again = HttpSignaling(url, "--whip", None, "", ours.ice_servers)
+        assert again.ice_servers == ours.ice_servers
         own = IceServer("turn:mine.example", "a", "b")
         assert joined(IceConfig((own,), relay_only=True), ours.ice_servers) == IceConfig((own, stun), relay_only=True)
 

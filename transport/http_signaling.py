@@ -66,12 +66,17 @@ class HttpSignaling(TcpSocketSignaling):
         option: which named it, for messages.
         token: the bearer token that it wants, if any.
         variable: where the token is from, for messages.
+        known: STUN and TURN servers that the server has named before.
+
+    ice_servers: that the server has named, the newest first.
     """
 
-    def __init__(self, url: str, option: str, token: str | None, variable: str) -> None:
+    def __init__(
+        self, url: str, option: str, token: str | None, variable: str, known: tuple[IceServer, ...] = ()
+    ) -> None:
         super().__init__("", 0)  # no connection: there is one for each request
         self.url = URL(url)
-        self.ice_servers: tuple[IceServer, ...] = ()  # that the server has named
+        self.ice_servers = known
         self.own_host: str | None = None  # the address of this machine by which there is a way to it
         self._name = f"{option} {without_secrets(url)}"
         self._token, self._variable = token, variable
@@ -187,15 +192,14 @@ class HttpSignaling(TcpSocketSignaling):
 
     def _note_ice_servers(self, response: aiohttp.ClientResponse) -> None:
         """Take note of the STUN and TURN servers that an answer names."""
+        named: list[IceServer] = []
         for link in response.links.getall("ice-server", []):
             try:
                 name, password = (str(link[key]) if key in link else None for key in ("username", "credential"))
-                server = IceServer(str(link["url"]), name, password)
+                named.append(IceServer(str(link["url"]), name, password))
             except ValueError as error:
                 logger.info("%s: an ice-server that cannot be used: %s", self._name, error)
-                continue
-            if server not in self.ice_servers:
-                self.ice_servers += (server,)
+        self.ice_servers = tuple(dict.fromkeys((*named, *self.ice_servers)))
 
 
 def joined(ours: IceConfig, theirs: tuple[IceServer, ...]) -> IceConfig:

@@ -14,8 +14,8 @@ from contextlib import AbstractContextManager
 
 from aiortc import MediaStreamTrack, RTCSessionDescription
 
-from common.ice import IceConfig
-from common.sessions import End, PeerError, SessionError
+from common.ice import IceConfig, IceServer
+from common.sessions import End, PeerError, SessionError, SlowPeerError
 from common.urls import WHEP_TOKEN, without_secrets
 from common.waiting import unless
 from transport import aiortc_internals as internals
@@ -187,6 +187,7 @@ class WhepFrames:
         self._url, self._token, self._ice = url, token, ice
         self._on_frame, self._jitter_buffer = on_frame, jitter_buffer
         self._link: WhepOffer | None = None
+        self._named: tuple[IceServer, ...] = ()  # STUN and TURN servers that the media server has named
 
     @property
     def flowing(self) -> bool:
@@ -203,8 +204,12 @@ class WhepFrames:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + HANDSHAKE_TIMEOUT
         for pause in pauses():
+            before = self._named
             try:
                 return await self._open_once()
+            except SlowPeerError:
+                if self._named == before:
+                    raise  # there is no other way to try
             except SessionError:
                 if loop.time() + pause > deadline:
                     raise
@@ -212,7 +217,7 @@ class WhepFrames:
         raise AssertionError
 
     async def _open_once(self) -> bool:
-        signaling = HttpSignaling(self._url, "--whep", self._token, WHEP_TOKEN)
+        signaling = HttpSignaling(self._url, "--whep", self._token, WHEP_TOKEN, self._named)
         try:
             await signaling.connect()
             ice = joined(self._ice, signaling.ice_servers)
@@ -220,6 +225,7 @@ class WhepFrames:
             met = await self._link.open()
             logger.info("watching %s by %s", without_secrets(self._url), self._link.pair)
         except BaseException:
+            self._named = signaling.ice_servers
             await signaling.close()
             await self.close()
             raise
