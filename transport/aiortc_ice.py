@@ -16,6 +16,7 @@ import aioice.turn
 from aioice.turn import TurnClientMixin
 from aiortc import RTCPeerConnection
 
+from common.names import look_up
 from transport.mending import replace, unexpected
 
 GIVE_BACK_TIMEOUT = 0.5  # s for a relay to say that an allocation is gone
@@ -46,7 +47,7 @@ class Relay(NamedTuple):
     """A relay of ours that is in use.
 
     bind: asks it to go on, and ends when it has said yes, or raises what it says instead.
-    is_gone: returns whether its own connection has ended.
+    is_gone: returns whether it has ended its connection with us.
     """
 
     bind: Callable[[], Awaitable[None]]
@@ -107,6 +108,8 @@ def _noted(kind: str) -> Callable[[Callable[..., Awaitable[Any]]], Callable[...,
             questions, task = _questions.get(), asyncio.current_task()
             if questions is not None and task is not None:
                 questions.append((kind, task))
+            host, _ = kwargs.get("turn_server") or kwargs.get("stun_server") or args[1]
+            await look_up(host)  # else its own question keeps the loop from ending
             return await stock(*args, **kwargs)
 
         return ask
@@ -148,11 +151,16 @@ def relay_in_use(pc: RTCPeerConnection) -> Relay | None:
     if pair is None or pair.local_candidate.type != "relay":
         return None
     client = getattr(pair.protocol.transport, "_TurnTransport__inner_protocol", None)
-    names = ("channel_bind", "peer_to_channel", "channel_refresh_at", "channel_refresh_time", "transport")
+    names = ("channel_bind", "peer_to_channel", "channel_refresh_at", "channel_refresh_time", "refresh_task")
     if client is None or not all(hasattr(client, name) for name in names):
         unexpected("TurnTransport")
         return None
-    address = pair.remote_addr
+    address, stock, gone = pair.remote_addr, client.connection_lost, False
+
+    def connection_lost(error: Exception | None) -> None:
+        nonlocal gone
+        gone = client.refresh_task is not None  # it is none when we give the allocation back
+        stock(error)
 
     async def bind() -> None:
         channel = client.peer_to_channel.get(address)
@@ -161,7 +169,8 @@ def relay_in_use(pc: RTCPeerConnection) -> Relay | None:
             now = aioice.turn.time.time()  # type: ignore[attr-defined]  # its own clock
             client.channel_refresh_at[channel] = now + client.channel_refresh_time
 
-    return Relay(bind, client.transport.is_closing)
+    client.connection_lost = connection_lost  # of this one only
+    return Relay(bind, lambda: gone)
 
 
 def connection_of(pc: RTCPeerConnection) -> Any:

@@ -20,6 +20,7 @@ from aiortc import RTCConfiguration, RTCIceServer
 from aiortc.rtcconfiguration import RTCBundlePolicy, RTCIceTransportPolicy
 
 from common.ice import CREDENTIAL, SECRET, USERNAME, IceConfig, IceServer
+from common.names import look_up
 from transport.aiortc_ice import CANDIDATE, Relay, noting
 
 logger = logging.getLogger(__name__)
@@ -151,7 +152,7 @@ async def probe(server: IceServer) -> str | None:
     stage = f"cannot be found: the name service does not say where {host} is"
     try:
         async with asyncio.timeout(PROBE_TIMEOUT):
-            await asyncio.get_running_loop().getaddrinfo(host, port)
+            await look_up(host)
             stage = SILENT
             answer = await (_ask_by_udp(host, port) if way == "udp" else _ask_by_tcp(host, port, way == "tls"))
     except TimeoutError:
