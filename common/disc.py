@@ -65,7 +65,8 @@ def rim_of(disc: Disc, rows: int, columns: int) -> Rim:
     spans = _spans_of(disc, rows)
     if disc.radius > STRAIGHT:
         return _straight_rim(disc, spans, columns)
-    row, column, edges = _edges_at(disc, spans, columns)
+    row, column = _on_rim(spans.ends, columns)
+    edges = _edges_at(disc, spans, row, column)
     # a disc that moves right gains, in each sample, the length of its chord along the right edge, and loses the left
     right = -_within(np.minimum(np.maximum(edges.v, -edges.half_u), edges.half_u))[0, 0]
     down = -_within(np.minimum(np.maximum(edges.u, -edges.half_v), edges.half_v))[0, 0]
@@ -97,8 +98,8 @@ def paint(planes: Sequence[tuple[Plane, int, int]], disc: Disc) -> None:
         coverage = _coverage(edges)
     else:
         spans = _spans_of(disc, rows)
-        row, column, edges = _edges_at(disc, spans, columns)
-        where, coverage = (row + spans.top, column), _coverage(edges)[0, 0]
+        row, column = _on_rim(spans.ends, columns)
+        where, coverage = (row + spans.top, column), _coverage_of_round(disc, spans, row, column)
         for plane, background, level in planes:
             _fill(plane, spans, background, level)
     for plane, background, level in planes:
@@ -192,16 +193,15 @@ class _Edges(NamedTuple):
     half_v: Floats
 
 
-def _edges_at(disc: Disc, spans: _Spans, columns: int) -> tuple[Indices, Indices, _Edges]:
-    """Return the samples on the rim, row (from the first of the spans) and column, (N,) each, and their edges."""
-    row, column = _on_rim(spans.ends, columns)
+def _edges_at(disc: Disc, spans: _Spans, row: Indices, column: Indices) -> _Edges:
+    """Return the edges of samples, given by row (from the first of the spans) and column, (N,) each."""
     edges = np.empty((2, len(row)))
     np.subtract(column - 0.5, spans.middle[row], out=edges[0])
     np.add(edges[0], 1, out=edges[1])
     u, half_u = _chords(edges / disc.stretch, disc.radius)
     upper_lower = np.empty((2, 1, len(row)), np.intp)
     upper_lower[0], upper_lower[1] = row, row + 1
-    return row, column, _Edges(disc.radius, u, spans.v[upper_lower], half_u, spans.half_v[upper_lower])
+    return _Edges(disc.radius, u, spans.v[upper_lower], half_u, spans.half_v[upper_lower])
 
 
 def _edges_around(disc: Disc, rows: int, columns: int) -> tuple[tuple[slice, slice], _Edges]:
@@ -221,17 +221,37 @@ def _coverage(edges: _Edges) -> Floats:
     difference is the area within each sample (as in a summed-area table, Crow 1984).
     """
     radius, u, v, half_u, half_v = edges
-
-    def under(t: Floats, half: Floats) -> Floats:
-        """Return the integral of the half chord from 0 to t."""
-        integral: Floats = (t * half + radius**2 * np.arcsin(t / radius)) / 2
-        return integral
-
     quarter = math.pi * radius**2 / 4
-    area_u, area_v = under(u, half_u), under(half_v, np.abs(v))
+    area_u, area_v = _under(radius, u, half_u), _under(radius, half_v, np.abs(v))
     beside = np.minimum(area_u, -area_v) + np.maximum(area_u, area_v) - area_v + quarter
     area = area_u + quarter + np.sign(v) * beside + v * (np.minimum(np.maximum(u, -half_v), half_v) + half_v)
     covered: Floats = np.minimum(np.maximum(_within(area), 0), 1)
+    return covered
+
+
+def _under(radius: float, t: Floats, half: Floats) -> Floats:
+    """Return the integral of a disc's half chord from its middle to t, where it is `half`."""
+    integral: Floats = (t * half + radius**2 * np.arcsin(t / radius)) / 2
+    return integral
+
+
+def _coverage_of_round(disc: Disc, spans: _Spans, row: Indices, column: Indices) -> Floats:
+    """Return what `_coverage` does for samples on the rim of a round disc, for half of the work.
+
+    Turned into one quadrant, a row is covered from the middle to where the rim passes its outer edge, and in part from
+    there to where it passes the inner one. That does not hold where a sample lies on an axis.
+    """
+    inner, outer = np.maximum(spans.half_v[:-1], spans.half_v[1:]), np.minimum(spans.half_v[:-1], spans.half_v[1:])
+    near = np.minimum(np.abs(spans.v[:-1]), np.abs(spans.v[1:]))  # the inner edge, as seen from the centre
+    left = np.abs(column - disc.x) - 0.5  # of the sample
+    ends = np.empty((2, len(row)))
+    for end, half in zip(ends, (outer, inner), strict=True):
+        np.minimum(np.maximum(half[row], left, out=end), left + 1, out=end)
+    np.minimum(ends, disc.radius, out=ends)
+    whole, part = _under(disc.radius, ends, np.sqrt((disc.radius - ends) * (disc.radius + ends)))
+    covered: Floats = ends[0] - left + (part - whole) - near[row] * (ends[1] - ends[0])
+    on_axis = (left < 0) | ((spans.v[:-1] < 0) & (spans.v[1:] > 0))[row]
+    covered[on_axis] = _coverage(_edges_at(disc, spans, row[on_axis], column[on_axis]))[0, 0]
     return covered
 
 
