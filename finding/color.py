@@ -13,7 +13,7 @@ the centre is that of the circle through the rest of the rim. Everything here is
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -259,23 +259,27 @@ def _shares_within(outline: npt.NDArray[np.int32], u: Image, v: Image, rim: int,
     reach = 2 * rim + 1  # the background is seen from `rim` to `reach` samples outside
     left, top = (int(side) for side in np.maximum(outline.min(axis=0) - reach, 0))
     right, bottom = outline.max(axis=0) + reach + 1
-    patch = cv2.merge([plane[top:bottom, left:right] for plane in (u, v)]).astype(np.float32)
-    filled = np.zeros(patch.shape[:2], np.uint8)
+    patch = [plane[top:bottom, left:right].astype(np.float32) for plane in (u, v)]
+    filled = np.zeros(patch[0].shape, np.uint8)
     cv2.drawContours(filled, [(outline - (left, top)).astype(np.int32)], -1, 1, cv2.FILLED)
     core = cv2.erode(filled, kernel, borderValue=0)
     near = cv2.dilate(filled, kernel)
     if not core.any():
         core = _middle_of(filled)
-    ground = _mean_around(patch, 1 - near, rim)
-    difference = _mean_around(patch, core, rim) - ground
-    contrast = (difference * difference).sum(axis=2)
-    if near.all() or np.median(contrast[(near > 0) & (core == 0)]) < MIN_CONTRAST**2:
+    grounds, balls = _means_around(patch, 1 - near, rim), _means_around(patch, core, rim)
+    at_rim = near > core
+    part, contrast = np.zeros((2, int(at_rim.sum())), np.float32)  # of the samples on the rim alone
+    for plane, ground, ball in zip(patch, grounds, balls, strict=True):
+        beside = ground[at_rim]
+        difference = ball[at_rim] - beside
+        part += (plane[at_rim] - beside) * difference
+        contrast += difference * difference
+    if near.all() or np.median(contrast) < MIN_CONTRAST**2:
         return None
-    share = np.clip(((patch - ground) * difference).sum(axis=2) / np.maximum(contrast, 1), 0, 1)
-    share[core > 0] = 1
-    share[near == 0] = 0
+    share = core.astype(np.float32)
+    share[at_rim] = np.clip(part / np.maximum(contrast, 1), 0, 1)
     at_end = float(np.quantile(share[(near > 0) & (cv2.erode(near, np.ones((3, 3), np.uint8)) == 0)], 0.85))
-    return _Shares(share.astype(np.float32, copy=False), left, top, at_end)
+    return _Shares(share, left, top, at_end)
 
 
 def _middle_of(filled: Image) -> Image:
@@ -284,16 +288,18 @@ def _middle_of(filled: Image) -> Image:
     return np.asarray(depth >= 0.8 * depth.max(), np.uint8)
 
 
-def _mean_around(patch: MatLike, where: MatLike, rim: int) -> MatLike:
-    """Return for each sample the mean of those around it that `where` marks, (rows, columns, 2) float32.
+def _means_around(patch: Sequence[npt.NDArray[np.float32]], where: MatLike, rim: int) -> Iterator[MatLike]:
+    """Return for each plane and each of its samples the mean of those around it that `where` marks, float32.
 
     So a ball that is lit from one side is compared with its own bright and its own dark side.
     """
     size, nearness = (6 * rim + 1, 6 * rim + 1), NEARNESS * rim / RIM
     weights = where.astype(np.float32)
-    total = cv2.GaussianBlur(patch * weights[..., None], size, nearness, borderType=cv2.BORDER_CONSTANT)
     weight = cv2.GaussianBlur(weights, size, nearness, borderType=cv2.BORDER_CONSTANT)
-    return total / np.maximum(weight, 1e-9)[..., None]
+    np.maximum(weight, 1e-9, out=weight)
+    for plane in patch:
+        total = cv2.GaussianBlur(plane * weights, size, nearness, borderType=cv2.BORDER_CONSTANT)
+        yield np.divide(total, weight, out=total)
 
 
 def _centroid(shares: _Shares) -> Disc:
