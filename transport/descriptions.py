@@ -1,9 +1,10 @@
 """Offers and answers of other stacks: what aiortc reads otherwise than they mean it, and what they refuse.
 
 Candidates: sections that share a transport (BUNDLE) have those of the first one, which may be the only one that lists
-any (RFC 8829, section 5.2.1); aiortc takes those of the last. And a name that ends with .local (mDNS, as browsers hide
-their addresses) often cannot be resolved: where such a description says that there will be no other candidates, aioice
-gives up, though the other side's checks arrive, and show the address.
+any (RFC 8829, section 5.2.1); aiortc takes those of the last. And none of these is taken for all that there are: told
+so, aioice gives up as soon as it has reached none, though the other side's checks may be about to arrive, and to show
+another address. A name that ends with .local (mDNS, as browsers hide their addresses) often cannot be resolved; a peer
+on this machine that gathers no loopback address answers from it nevertheless. A handshake has its deadline anyway.
 """
 
 import re
@@ -13,15 +14,13 @@ BUNDLE = re.compile(r"^a=group:BUNDLE([^\r\n]*)", re.MULTILINE)
 MID = re.compile(r"^a=mid:(\S+)", re.MULTILINE)
 CANDIDATES = re.compile(r"^a=candidate:[^\r\n]*", re.MULTILINE)
 LINES = re.compile(CANDIDATES.pattern + r"\r?\n?", re.MULTILINE)
-HIDDEN = re.compile(r"^a=candidate:\S+ \d+ \S+ \d+ \S+\.local\.? ", re.MULTILINE | re.IGNORECASE)  # RFC 8839, 5.1
 NO_MORE = re.compile(r"^a=end-of-candidates[^\r\n]*\r?\n?", re.MULTILINE)
 FORMATS = re.compile(r"^a=rtpmap:\d+ (\w+)/", re.MULTILINE)
 
 
 def with_candidates(sdp: str) -> str:
-    """Return a description whose bundled sections have all candidates of these; it has no end if some are hidden."""
-    if HIDDEN.search(sdp):
-        sdp = NO_MORE.sub("", sdp)
+    """Return a description whose bundled sections have all candidates of these, and more may come."""
+    sdp = NO_MORE.sub("", sdp)
     group = BUNDLE.search(sdp)
     if group is None:
         return sdp
@@ -30,10 +29,9 @@ def with_candidates(sdp: str) -> str:
     bundled = [i for i, section in enumerate(sections) if (mid := MID.search(section)) and mid[1] in mids]
     found = {line: None for i in bundled for line in CANDIDATES.findall(sections[i])}  # each once, in order
     lines = "".join(f"{line}\r\n" for line in found)
-    end = "a=end-of-candidates\r\n" if any(NO_MORE.search(sections[i]) for i in bundled) else ""
     for i in bundled:
-        section = NO_MORE.sub("", LINES.sub("", sections[i]))
-        sections[i] = section + ("" if section.endswith("\n") else "\r\n") + lines + end
+        section = LINES.sub("", sections[i])
+        sections[i] = section + ("" if section.endswith("\n") else "\r\n") + lines
     return "".join((first, *sections))
 
 
