@@ -22,6 +22,7 @@ from av import Packet
 
 import server
 from ball_track import Point, Scene
+from common.rendering import SourceError
 from common.sessions import End
 from film import video_encoder
 from film.drawn import Film
@@ -615,3 +616,16 @@ def test_allowance_lets_frames_through_and_stops_a_flood():
         assert taken < 10_000
     assert taken > 30
     assert allowance.take(10_000 / 30 + PATIENCE)
+
+
+def test_each_run_stamps_its_frames_in_a_pattern_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports on the film of another server fit nothing: with one pattern for all they were scored, 590 px off."""
+    drawn: list[object] = []
+
+    def film(*_: object, offsets: object, **__: object) -> None:
+        drawn.append(offsets)
+        raise SourceError("that is enough")
+
+    monkeypatch.setattr(server, "Film", film)
+    assert [server.main(["--print", "second"]) for _ in range(2)] == [1, 1]
+    assert drawn[0] != drawn[1]
