@@ -488,7 +488,7 @@ async def test_server_remembers_the_last_clients_and_counts_all(
         ledger.sent(Frame(0, stamp(0, 30), 0.0, Point(1, 1)))
         ledger.close("bye")
         session: Any = type("Left", (), {"number": number, "peer": f"peer {number}", "ledger": ledger})()
-        session.kind, session.transport, session.codec = "client", "media", "vp8"
+        session.kind, session.transport, session.codec, session.pair = "client", "media", "vp8", None
         session.summary = ledger.tally.summary
         serving.results.on_joined(session)
         serving.results.on_left(session)
