@@ -26,7 +26,7 @@ from report import case_plots
 from report.measured import Measured, read
 from report.runs import ReportError
 from report.tables import Table, markdown, median
-from tools import netlab, reporters, soak, views_cost
+from tools import interop, netlab, reporters, soak, views_cost
 from tools.media_server import MEDIA_TABLE
 from tools.procfs import ROOT
 from tools.relays import RELAYS_TABLE
@@ -49,7 +49,7 @@ def tables() -> dict[str, tuple[str, Table]]:
     parts = {name: create().tables for name, create in PARTS.items()}
     of_netlab = (netlab.LINKS_TABLE, netlab.LINKS_H264_TABLE, netlab.WAYS_TABLE, MEDIA_TABLE, RELAYS_TABLE)
     parts |= {table.name: (table,) for table in of_netlab}
-    parts |= {table.name: (table,) for table in (soak.TABLE, views_cost.TABLE, reporters.TABLE)}
+    parts |= {table.name: (table,) for table in (soak.TABLE, views_cost.TABLE, reporters.TABLE, interop.TABLE)}
     return {table.name: (part, table) for part, theirs in parts.items() for table in theirs}
 
 

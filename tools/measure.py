@@ -40,6 +40,7 @@ STEPS = {  # the most telling first: whoever stops half-way has these
     "media-server": Step("tools.netlab --media-server --seconds 12", 0.4),
     "reporters": Step("tools.reporters --clients 50 100 200 --seconds 8", 0.8),
     "relays": Step("tools.netlab --relays --seconds 4", 2.0),
+    "interop": Step("tools.interop --seconds 8", 3.5),
     "ways": Step("tools.netlab --transports --seconds 10", 2.4),
     "links-h264": Step("tools.netlab --seconds 16 --codec h264 --only '5 % loss, 50' --only 150", 1.1),
     "prediction": Step("bench prediction --rounds 1 --seconds 8", 1.7),
