@@ -172,7 +172,8 @@ def about(args: argparse.Namespace) -> str:
     jitter_buffer = f"--jitter-buffer {args.jitter_buffer} " if args.jitter_buffer else ""
     color = f"--color {args.color[0]:g}-{args.color[1]:g} " if args.color else ""
     find = f"--find {args.find} " if args.find else ""
-    told = f"{jitter_buffer}{color}{find}--view {','.join(args.view) or 'none'}"
+    seen = "--whep " if args.whep else "--watch " if args.watch else ""  # an address is nobody's business
+    told = f"{seen}{jitter_buffer}{color}{find}--view {','.join(args.view) or 'none'}"
     text = f"{told}; " + ", ".join(f"{name} {number}" for name, number in versions().items())
     plain = text.encode("ascii", "replace").decode()
     return "".join(sign if sign.isprintable() else "?" for sign in plain)[:MAX_ABOUT]

@@ -270,3 +270,15 @@ def test_parse_args_names_option_value_and_rule(capsys: pytest.CaptureFixture[st
     complaint = capsys.readouterr().err
     assert words in complaint
     assert complaint.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "given", [["--whep", "http://me.example/whep?token=secret"], ["--watch", "rtsp://me:secret@camera/1"]]
+)
+def test_about_tells_no_address_and_no_password(given: list[str]):
+    """What the server keeps of a client's options says how it sees, not where; it is bounded and printable."""
+    told = client_options.about(client_options.parse_args(["--view", "none", *given]))
+    assert told.startswith(f"{given[0]} --jitter-buffer marker --view none; python 3.")
+    assert "secret" not in told
+    assert "camera" not in told
+    assert parse(encode(About(told))) == About(told)
