@@ -26,7 +26,7 @@ class Part(NamedTuple):
 SENT = Column("sent of the film, %", "sent", 2)  # less than 100: the server itself is too slow
 SCORED = Column("scored of those, %", "scored", 2)
 LATENCY = tuple(Column(f"{share}, ms", f"latency {share}", 2) for share in ("p50", "p95", "p99"))
-FLOOR = Column("p50 / floor", "p50 / floor", 2)
+FLOOR, FLOOR_P99 = Column("p50 / floor", "p50 / floor", 2), Column("p99 / floor p50", "p99 / floor", 2)
 ERROR = tuple(Column(f"{share}, px", f"error {share}", 4) for share in ("p50", "p95", "p99"))
 CPU = tuple(Column(f"{name}, cores", f"{name} cpu", 3) for name in ("server", "client", "process_a"))
 
@@ -64,8 +64,8 @@ def latency_part() -> Part:
         ]
     columns = (
         *LATENCY,
-        Column("p50 / floor", "p50 / floor", 2),
-        Column("p99 / floor p50", "p99 / floor", 2),
+        FLOOR,
+        FLOOR_P99,
         *CPU,
         Column("CPU / plain", "cpu / plain", 2),
         SENT,
@@ -138,19 +138,29 @@ def scale_part() -> Part:
     cases = [
         Loop(
             f"{clients}",
-            (Ratio("server / 1", "server cpu", "1", "server cpu"),),
+            (
+                Ratio("server / 1", "server cpu", "1", "server cpu"),
+                Ratio("p50 / 1", "latency p50", "1", "latency p50"),
+            ),
             clients in {1, 8, 32},
             crowd=clients - 1,
         )
-        for clients in (1, 2, 4, 8, 16, 32)
+        for clients in (1, 2, 4, 8, 16, 32, 64, 100)
     ]
     title = (
         "Clients of one server, 640x480, 30 frames a second. One of them is client.py, whose latency this is; the "
         "others answer for every frame without looking at it. Scored: of all that was sent to all of them"
     )
-    columns = (CPU[0], Column("CPU / 1 client", "server / 1", 2), *LATENCY, SENT, SCORED)
+    columns = (
+        CPU[0],
+        Column("CPU / 1 client", "server / 1", 2),
+        *LATENCY,
+        Column("p50 / 1 client", "p50 / 1", 2),
+        SENT,
+        SCORED,
+    )
     table = Table(title, columns, "scale", draw_scale, "Many clients of one server")
-    return Part(cases, (table,), "1 to 32 clients of one server")
+    return Part(cases, (table,), "1 to 100 clients of one server")
 
 
 def size_part() -> Part:
@@ -167,7 +177,7 @@ def size_part() -> Part:
     for codec, ((size, fps), bitrate) in itertools.product(("vp8", "h264"), bitrates.items()):
         name, floor = (f"{what}{CODEC_NAMES[codec]}: {size}, {fps} fps" for what in ("", "alone, "))
         quick = codec == "vp8" and (size, fps) in {("1280x720", 60), ("1920x1080", 30), ("1920x1080", 60)}
-        ratios = (Ratio("p50 / floor", "latency p50", floor, "latency p50"),)
+        ratios = tuple(Ratio(f"{part} / floor", f"latency {part}", floor, "latency p50") for part in ("p50", "p99"))
         server = ("--size", size, "--bitrate", f"{bitrate}k", "--codec", codec)
         width, height = (int(side) for side in size.split("x"))
         cases += [
@@ -176,9 +186,27 @@ def size_part() -> Part:
         ]
     rates = ", ".join(f"{bitrate} for {size} {fps}" for (size, fps), bitrate in bitrates.items())
     title = f"Sizes and frame rates; the bit rates are, in kbit/s, {rates}"
-    columns = (SENT, SCORED, *LATENCY, FLOOR, ERROR[0], *CPU)
+    columns = (SENT, SCORED, *LATENCY, FLOOR, FLOOR_P99, ERROR[0], *CPU, Column("all three, cores", "cpu", 3))
     table = Table(title, columns, "size", draw_latency, "Latency by size and frame rate")
     return Part(cases, (table,), "640x480 to 1920x1080, at 30 and 60 frames a second")
+
+
+def radius_part() -> Part:
+    """Return the part about large balls: from the smallest to one that fills the picture."""
+    pictures = {"640x480": (500, (3, 20, 80, 160, 240)), "1920x1080": (3000, (3, 20, 100, 240, 380, 540))}  # kbit/s, px
+    cases = [
+        Loop(
+            f"{size}, {color} ball, radius {radius}",
+            quick=radius > 200 and color == "white",
+            server=("--size", size, "--bitrate", f"{bitrate}k", "--radius", radius, "--color", color),
+        )
+        for size, (bitrate, radii) in pictures.items()
+        for color in ("white", "red")
+        for radius in radii
+    ]
+    columns = (SENT, SCORED, *LATENCY, *ERROR, *CPU)
+    table = Table("Radii, 30 frames a second", columns, "radius", draw_latency, "Latency by the ball's radius")
+    return Part(cases, (table,), "balls of every radius, white and red, at 640x480 and 1920x1080")
 
 
 def transports_part() -> Part:
@@ -230,6 +258,7 @@ PARTS: dict[str, Callable[[], Part]] = {
     "accuracy": accuracy_part,
     "scale": scale_part,
     "size": size_part,
+    "radius": radius_part,
     "transports": transports_part,
     "finders": finders_part,
     "prediction": prediction_part,
