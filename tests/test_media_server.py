@@ -126,13 +126,14 @@ async def test_who_joins_late_or_loses_a_picture_gets_a_key_frame():
                     await frames.get()
 
 
-async def test_watcher_waits_for_what_is_to_be_published_and_says_goodbye():
-    """Where nothing is published yet is asked again; the session is ended at the media server in the end."""
+async def test_watcher_waits_for_what_is_to_be_published_and_says_goodbye(caplog: pytest.LogCaptureFixture):
+    """Where nothing is published yet is asked again, which is told; the session is ended there in the end."""
     with run_relay() as (relay, url):
         async with asyncio.timeout(PATIENCE):
             opening = watching(f"{url}/whep")
             entering = asyncio.create_task(opening.__aenter__())
-            await until_said(relay, "POST /whep")
+            await until_said(relay, "POST /whep", 2)
+            assert "404 Not Found: nothing is published there; asked again" in caplog.text
             async with serve("--whip", f"{url}/whip"):
                 _, frames = await entering
                 await frames.get()

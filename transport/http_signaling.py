@@ -32,7 +32,7 @@ from common.urls import without_secrets
 logger = logging.getLogger(__name__)
 
 SDP = "application/sdp"
-REQUEST_TIMEOUT = 10.0  # s for one request
+REQUEST_TIMEOUT = 5.0  # s for one request
 GOODBYE_TIMEOUT = 2.0  # s for DELETE: who ends does not wait for long
 MAX_REDIRECTS = 5
 MAX_ANSWER = 65536  # bytes

@@ -210,9 +210,11 @@ class WhepFrames:
             except SlowPeerError:
                 if self._named == before:
                     raise  # there is no other way to try
-            except SessionError:
+            except SessionError as error:
                 if loop.time() + pause > deadline:
                     raise
+                if pause == PAUSE_FIRST:
+                    logger.warning("%s; asked again for %g s", error, HANDSHAKE_TIMEOUT)
             await asyncio.sleep(pause)
         raise AssertionError
 
