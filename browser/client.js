@@ -1,6 +1,7 @@
 // The page that is the client: it shows the video, has the ball found in each frame, and tells the server where.
 
 import {SPAN, line, say, write} from "./charts.js";
+import {Numbers} from "./code.js";
 import {Connection} from "./connection.js";
 import {drawCharts, showFigures} from "./measures.js";
 import {Neighbour} from "./neighbour.js";
@@ -23,7 +24,7 @@ const seconds = () => performance.now() / 1000;
 const video = $("video"), cross = $("cross");
 const picture = new OffscreenCanvas(2, 2).getContext("2d", {willReadFrequently: true});
 
-let connection = null, worker = null, parts = new Parts(), neighbour = new Neighbour();
+let connection = null, worker = null, parts = new Parts(), neighbour = new Neighbour(), numbers = new Numbers();
 let reported = new Set();   // pts of the last frames that were spoken of
 let way = "track";
 let samples = [];         // [s, error px or null, latency ms] of the last 30 s, oldest first
@@ -56,7 +57,7 @@ async function run() {
   for (;;) {
     worker = new Worker("worker.js", {type: "module"});
     const readsTracks = new Promise(done => { worker.onmessage = ({data}) => done(data.readsTracks); });
-    [parts, neighbour, reported] = [new Parts(), new Neighbour(), new Set()];
+    [parts, neighbour, numbers, reported] = [new Parts(), new Neighbour(), new Numbers(), new Set()];
     figures = {missed: 0, skipped: 0};
     connection = new Connection({
       codec: $("codec").value, onScore, onTrack: async track => watch(track, await readsTracks),
@@ -132,17 +133,23 @@ function report(message) {
 }
 
 // Report what the worker has found in a frame.
-function onFound({pts, place, skipped, read, width, height}) {
+function onFound({pts, place, number, skipped, read, width, height}) {
   connection.frameCame(pts, read);
   if (reported.has(pts)) return;
   if (skipped || !place) return report({type: skipped ? "skipped" : "missed", pts});
-  if (way === "canvas" && neighbour.shows(place, pts, width, height)) return report({type: "skipped", pts});
+  if (way === "canvas" && isNeighbours(place, pts, number, width, height)) return report({type: "skipped", pts});
   report({type: "found", pts, x: place.x, y: place.y});
   parts.reported(pts, read - performance.timeOrigin, performance.now());
   lastFound = seconds();
   path.push([lastFound, place.x, place.y]);
   Object.assign(figures, {x: place.x, y: place.y});
   drawCross();
+}
+
+// Return whether a canvas's picture is not that of the frame it is said to be: by its number, or else by the ball's path.
+function isNeighbours(place, pts, number, width, height) {
+  if (number !== null && number !== undefined) return numbers.belie(pts, number);
+  return neighbour.shows(place, pts, width, height);
 }
 
 function onScore({pts, error_px, latency_ms, scored, lost}) {

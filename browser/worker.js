@@ -4,15 +4,18 @@
 //        {track}                                a MediaStreamTrack to be read here (Safari)
 //        {pixels, width, height, pts, read}     a canvas's RGBA
 //   out  {readsTracks}                          once: whether a track can be read here
-//        {pts, read, place}                     what was found: place is {x, y, radius} or null
+//        {pts, read, place, number}             what was found: place is {x, y, radius} or null; number: of the frame, as
+//                                               it stands in the picture, or null
 //        {pts, skipped: true}                   passed over to stay current
 //
 // pts is the RTP time stamp, `read` when the frame came to hand, ms since 1970.
 
+import {blacken, readNumber} from "./code.js";
 import {find, planesOf, planesOfPixels, reads} from "./find.js";
 
 const now = () => performance.timeOrigin + performance.now();
 
+let coded = null;   // the size of pictures that have a number
 let busy = false, waiting = null, bytes = new Uint8Array(0);
 
 onmessage = ({data}) => {
@@ -51,8 +54,11 @@ function pass({frame, pts}) {
 
 async function look({frame, pixels, width, height, ...facts}) {
   try {
-    const place = find(frame ? await imageOf(frame) : planesOfPixels(new Uint8Array(pixels), width, height));
-    postMessage({...facts, place, width, height});
+    const image = frame ? await imageOf(frame) : planesOfPixels(new Uint8Array(pixels), width, height);
+    const number = readNumber(image), size = `${image.y.width}x${image.y.height}`;
+    if (number !== null) coded = size;
+    if (coded === size) blacken(image);
+    postMessage({...facts, place: find(image), number, width, height});
   } finally {
     frame?.close();
   }

@@ -28,7 +28,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @contextlib.contextmanager
-def serve(folder: Path, port: int | None = None, signaling_port: int | None = None) -> Iterator[tuple[Program, str]]:
+def serve(
+    folder: Path, port: int | None = None, signaling_port: int | None = None, options: tuple[object, ...] = ()
+) -> Iterator[tuple[Program, str]]:
     """Run a server for the length of a block; give it and its page's address."""
     port = port or free_port()
     where = (
@@ -39,7 +41,7 @@ def serve(folder: Path, port: int | None = None, signaling_port: int | None = No
         "--summary",
         folder / "s.json",
     )
-    with run("server.py", *where, "--print", "every") as serving:
+    with run("server.py", *where, "--print", "every", *options) as serving:
         serving.wait_for("filming")
         yield serving, f"http://127.0.0.1:{port}/"
 
@@ -86,6 +88,23 @@ def test_page_finds_the_ball_in_the_very_frame(tmp_path: Path, codec: str, frame
     assert client["frames"]["unmatched"] == 0
     assert client["error_px"]["p50"] < 0.03  # 0.002 on a quiet machine: a busy one gets a narrower film
     assert client["error_px"]["p99"] < 0.5  # a neighbour's would be 8 off
+
+
+@pytest.mark.parametrize("frames", ["track", "canvas"])
+def test_page_finds_the_ball_beside_the_number(tmp_path: Path, frames: str):
+    """With the frame's number in the picture the ball is found as without, and no neighbour's place is reported."""
+    with run_browser(tmp_path) as browser:
+        with serve(tmp_path, options=("--code",)) as (serving, url):
+            browser.get(f"{url}?frames={frames}")
+            serving.wait_for("^client 1 ", 150)
+            browser.get("about:blank")
+            serving.wait_for("^browser 1 from .*: bye")
+            assert serving.end() == 0
+        assert complaints(browser) == []
+    summary = read_summary(tmp_path / "s.json")
+    assert summary["frames"]["unmatched"] == 0
+    assert summary["error_px"]["p50"] < 0.03
+    assert summary["error_px"]["p99"] < 0.5
 
 
 def test_each_page_has_its_own_account(tmp_path: Path):

@@ -1,0 +1,324 @@
+"""client.py --watch: pictures of the film, from wherever they come, are named by their numbers, and nothing else is."""
+
+import asyncio
+import itertools
+import socket
+import threading
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from ball_track import Image, planes
+from common import decoding
+from common.rendering import Renderer
+from common.sessions import PeerError
+from film.video_encoder import create_codec, encode
+from programs import watching
+from programs.watching import Watching, sources_of
+from protocol.messages import Film, Message, Named, Watched
+from protocol.picture_code import PERIOD
+from support.coded import RUN, coded_image, coded_scene
+from support.programs import read_summary, run
+from tools.procfs import free_port
+
+SCENE = coded_scene(320, 240, radius=10)
+FPS = 30.0
+FIRST = 3 * PERIOD - 20  # the numbers wrap meanwhile
+PATIENCE = 60.0  # s
+
+
+def film(k: int = FIRST, run: int | None = RUN) -> Film:
+    """Return what a server says of its film."""
+    return Film(SCENE.width, SCENE.height, FPS, run, k)
+
+
+def write_clip(path: Path, images: list[Image], fps: int = 30) -> Path:
+    """Write images as a file of video, all but unharmed."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"crf": "12", "tune": "zerolatency"})
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = images[0].shape[1], images[0].shape[0] * 2 // 3, "yuv420p"
+        for n, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(image, format="yuv420p")
+            frame.pts, frame.time_base = n, Fraction(1, fps)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+class Watcher:
+    """A Watching, with what it hands on and what it says.
+
+    Attributes:
+        seen: the numbers of the frames that it handed on.
+        said: the messages that it sent.
+    """
+
+    def __init__(self, source: object, monkeypatch: pytest.MonkeyPatch, told: Film | None = None) -> None:
+        monkeypatch.setattr(watching, "TELL_INTERVAL", 0.05)
+        monkeypatch.setattr(watching, "QUIET_AFTER", 0.2)
+        monkeypatch.setattr(watching, "FILM_TIMEOUT", 0.2 if told is None else 5.0)
+        monkeypatch.setattr(decoding, "RETRY_INTERVAL", 0.05)
+        monkeypatch.setattr(decoding, "MAX_RETRY_INTERVAL", 0.1)
+        self.seen: list[int] = []
+        self.said: list[Message] = []
+        self.way = Watching(str(source), {}, self._on_frame, self.said.append)
+        if told is not None:
+            self.way.on_film(told)
+
+    def _on_frame(self, pts: int, seen: tuple[Image, ...]) -> None:
+        from protocol.messages import Missed
+
+        named = self.way.named(Missed(pts))
+        assert isinstance(named, Named)
+        assert seen[0].shape == (SCENE.height, SCENE.width)
+        self.seen.append(named.k)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until something is so."""
+        async with asyncio.timeout(PATIENCE):
+            while not condition():  # noqa: ASYNC110  # nothing tells of it
+                await asyncio.sleep(0.01)
+
+
+async def test_watch_names_each_frame_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each frame is handed on at its first sight, by its whole number; the same again is counted, and told."""
+    ks = [FIRST + n for n in range(40)]
+    clip = write_clip(tmp_path / "a.mp4", [coded_image(SCENE, k) for k in ks for _ in range(2)])
+    monkeypatch.setattr(watching, "Reader", Patient)
+    watcher = Watcher(clip, monkeypatch, film(ks[-1]))
+    assert await watcher.way.open()
+    assert watcher.way.flowing
+    await watcher.until(lambda: len(watcher.seen) == 40 and watcher.way.counts["again"] >= 40)
+    assert watcher.seen == ks
+    await watcher.until(lambda: isinstance(watcher.said[-1], Watched) and watcher.said[-1].again >= 40)
+    await watcher.way.close()
+    await watcher.way.close()
+    counts = watcher.way.counts
+    assert counts["unread"] == counts["mixed"] == counts["torn"] == counts["foreign"] == 0
+
+
+class Patient(decoding.Reader):
+    """A reader that waits for who looks: every picture of a file is looked at."""
+
+    def __init__(self, source: decoding.Source, renderer: Renderer, fps: float, live: bool) -> None:
+        super().__init__(source, renderer, fps, live=live and False)
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        (film(FIRST + 5, run=RUN ^ 0x100), "another run"),
+        (film(FIRST + 5 + PERIOD), "an epoch later"),
+        (film(FIRST + 5 + 1000), "half a minute old"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_watch_scores_no_picture_of_another_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, told: Film, why: str
+) -> None:
+    """Numbers of another run, or of this one long ago, name nothing: each is counted, and one line says so."""
+    clip = write_clip(tmp_path / "a.mp4", [coded_image(SCENE, FIRST + n) for n in range(6)])
+    watcher = Watcher(clip, monkeypatch, told)
+    assert await watcher.way.open()
+    await watcher.until(lambda: "none of this server's" in caplog.text)
+    await watcher.until(lambda: watcher.way.counts["foreign"] > 20)
+    await watcher.way.close()
+    assert (watcher.seen, why) == ([], why)
+    assert caplog.text.count("none of this server's") == 1
+
+
+async def test_watch_says_what_keeps_it_from_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pictures of one colour, and pictures without the film, are one line each."""
+
+    def said(line: str) -> bool:
+        return line in caplog.text
+
+    black = [np.full((360, 320), 128, np.uint8) for _ in range(3)]
+    for image in black:
+        planes(image)[0][:] = 16
+    room = black[0].copy()
+    planes(room)[0][:] = cv2.resize(np.random.default_rng(2).integers(0, 256, (12, 16), np.uint8), (320, 240))
+    for name, image, line in (("a.mp4", black[0], "of one colour"), ("b.mp4", room, "no number in the picture")):
+        watcher = Watcher(write_clip(tmp_path / name, [image] * 5), monkeypatch, film())
+        assert await watcher.way.open()
+        await watcher.until(partial(said, line))
+        await watcher.way.close()
+        assert watcher.way.counts["unread"] == watcher.way.counts["pictures"] > 0
+        assert caplog.text.count(line) == 1
+
+
+async def test_watch_advises_where_pictures_show_two_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Many mixed and torn pictures are told apart and counted, named by nothing, and advice is given once."""
+    monkeypatch.setattr(watching, "ENOUGH", 20)
+    pairs = [(coded_image(SCENE, k), coded_image(SCENE, k + 1)) for k in range(FIRST, FIRST + 6)]
+    mixed = [(0.55 * a + 0.45 * b).astype(np.uint8) for a, b in pairs]
+    torn = [np.concatenate((a[:120], b[120:])) for a, b in pairs]
+    watcher = Watcher(write_clip(tmp_path / "a.mp4", mixed + torn), monkeypatch, film())
+    assert await watcher.way.open()
+    await watcher.until(lambda: "film at half the camera's rate" in caplog.text)
+    await watcher.way.close()
+    assert watcher.seen == []
+    assert watcher.way.counts["mixed"] > 0 < watcher.way.counts["torn"]
+    assert caplog.text.count("film at half the camera's rate") == 1
+
+
+async def test_watch_goes_on_with_pictures_of_another_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that comes back larger is looked at as it is now."""
+    path = write_clip(tmp_path / "a.mp4", [coded_image(SCENE, FIRST + 1)] * 4)
+    watcher = Watcher(path, monkeypatch, film())
+    assert await watcher.way.open()
+    await watcher.until(lambda: FIRST + 1 in watcher.seen)
+    image = coded_image(SCENE, FIRST + 2)
+    large = [cv2.resize(plane, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR) for plane in planes(image)]
+    write_clip(tmp_path / "b.mp4", [np.concatenate([each.ravel() for each in large]).reshape(720, 640)] * 4)
+    (tmp_path / "b.mp4").replace(path)
+    await watcher.until(lambda: FIRST + 2 in watcher.seen)
+    await watcher.way.close()
+
+
+@pytest.mark.parametrize("source", ["missing.mp4", "99", "udp://127.0.0.1:9?timeout=200000"])
+async def test_watch_of_what_gives_no_picture_is_one_line(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file, a camera or a URL that is not there ends with its name and the reason."""
+    watcher = Watcher(source, monkeypatch, film())
+    with pytest.raises(PeerError, match=r"--watch .*: \S+") as told:
+        await watcher.way.open()
+    assert "\n" not in str(told.value)
+    await watcher.way.close()
+
+
+@pytest.mark.parametrize("told", [None, film(run=None)])
+async def test_watch_of_a_film_without_numbers_says_what_to_do(
+    told: Film | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the server writes no numbers, or is too old to say, one line names its option."""
+    watcher = Watcher("0", monkeypatch, told)
+    with pytest.raises(PeerError, match=r"start server\.py with --code"):
+        await watcher.way.open()
+    await watcher.way.close()
+
+
+def test_sources_of_names_what_ffmpeg_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cameras, screens, places on screens and streams are opened in their own ways, a person's options first."""
+    monkeypatch.setenv("DISPLAY", ":7")
+    (camera,) = sources_of("0", {"video_size": "1280x720"}, film())
+    assert camera == ("/dev/video0", "v4l2", {"video_size": "1280x720"})
+    (screen,) = sources_of("screen", {}, film())
+    assert (screen.name, screen.format, screen.options["framerate"] if screen.options else "") == (
+        ":7",
+        "x11grab",
+        "60",
+    )
+    (place,) = sources_of(":0.0+8,9", {"framerate": "120"}, film())
+    assert place.options == {"framerate": "120", "draw_mouse": "0", "video_size": "320x240"}
+    quick, plain = sources_of("udp://127.0.0.1:5000", {}, film())
+    assert (quick.options, plain.options) == ({"fflags": "noparse"}, {})
+    assert sources_of("rtsp://127.0.0.1/x", {}, film()) == [("rtsp://127.0.0.1/x", None, {})]
+
+
+class Sender(threading.Thread):
+    """Films, has that encoded and decoded as a media server does, and sends it on as another stream, at 30 fps.
+
+    Attributes:
+        drawn: s, when each frame was, by its number.
+    """
+
+    def __init__(self, url: str, form: str, options: dict[str, str]) -> None:
+        super().__init__(daemon=True)
+        self.drawn: dict[int, float] = {}
+        self._url, self._form, self._options = url, form, options
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        """Send until stopped."""
+        codec = create_codec("vp8", SCENE.width, SCENE.height, FPS, 300_000)
+        decoder = av.CodecContext.create("vp8", "r")
+        assert isinstance(decoder, VideoCodecContext)
+        options = {"preset": "ultrafast", "tune": "zerolatency", "b": "500k", "g": "10"}
+        with av.open(self._url, "w", format=self._form, options=self._options) as container:
+            stream = container.add_stream("libx264", rate=30, options=options)
+            assert isinstance(stream, VideoStream)
+            stream.width, stream.height, stream.pix_fmt = SCENE.width, SCENE.height, "yuv420p"
+            began = time.monotonic()
+            for n in itertools.count():
+                if self._stopped.wait(max(0.0, began + n / FPS - time.monotonic())):
+                    return
+                self.drawn[FIRST + n] = time.monotonic()
+                data = encode(codec, n, coded_image(SCENE, FIRST + n), key=n == 0)
+                for decoded in decoder.decode(av.Packet(data)):
+                    frame = av.VideoFrame.from_ndarray(decoded.to_ndarray(), format="yuv420p")
+                    frame.pts, frame.time_base = n, Fraction(1, 30)
+                    container.mux(stream.encode(frame))
+
+    def stop(self) -> None:
+        """End it."""
+        self._stopped.set()
+        self.join(PATIENCE)
+
+
+@pytest.mark.slow
+async def test_watch_names_frames_behind_what_decodes_and_encodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind another codec and a stream of packets every number that is read is that of a frame that was sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+    sender = Sender(f"udp://127.0.0.1:{port}?pkt_size=1316", "mpegts", {"omit_video_pes_length": "0"})
+    watcher = Watcher(f"udp://127.0.0.1:{port}", monkeypatch, film(FIRST + 150))
+    sender.start()
+    try:
+        assert await watcher.way.open()
+        await watcher.until(lambda: len(watcher.seen) >= 60)
+    finally:
+        await watcher.way.close()
+        sender.stop()
+    assert watcher.seen == sorted(set(watcher.seen))
+    assert set(watcher.seen) <= set(sender.drawn)
+    assert watcher.way.counts["foreign"] == 0
+
+
+# --- As programs ---------------------------------------------------------------------------------
+
+
+def test_watch_of_a_server_without_code_ends_with_one_line() -> None:
+    """The watcher of a film without numbers ends with status 1, and says which option the server wants."""
+    port = free_port()
+    with run("server.py", "--signaling-port", port) as serving:
+        serving.wait_for("filming")
+        with run("client.py", "--signaling-port", port, "--view", "none", "--watch", "nothing.mp4") as client:
+            assert client.wait() == 1
+    assert "start server.py with --code" in client.output
+
+
+@pytest.mark.screen
+@pytest.mark.slow
+def test_watch_reads_a_window_on_a_screen(tmp_path: Path) -> None:
+    """A window that shows the film is grabbed: its frames are named, none falsely, and scored to a few thousandths."""
+    from support.screen import run_screen
+
+    port, path = free_port(), tmp_path / "s.json"
+    shared = ("--signaling-port", port)
+    with run_screen() as display, run("server.py", *shared, "--code", "--fps", 15, "--summary", path) as serving:
+        prefix = ("env", f"DISPLAY={display.display}")
+        with run("client.py", *shared, "--view", "window", prefix=prefix):
+            serving.wait_for(r"scored [1-9]\d")
+            with run("client.py", *shared, "--view", "none", "--watch", "screen", prefix=prefix) as watcher:
+                watcher.wait_for(r"the server scored [1-9]\d")
+                assert watcher.end() == 0
+        assert serving.end() == 0
+    (seen,) = (client for client in read_summary(path)["clients"] if client["transport"] == "elsewhere")
+    assert seen["frames"]["unmatched"] == 0
+    assert seen["error_px"]["max"] < 0.05
+    assert seen["watched"]["foreign"] == 0
