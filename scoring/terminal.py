@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from common.asides import log_to
+from common.asides import Notes, log_to
 from scoring.panel import NEWEST, NOTES, Scene, panel
 from scoring.tally import Frame, Tally
 from scoring.wording import coordinate_line, counts, counts_table, figures_table, headline, summary_line
@@ -52,11 +52,13 @@ class Terminal:
         self._held: deque[Callable[[], None]] = deque(maxlen=MAX_HELD)  # what is printed when the panel has gone
         self._dropped = 0  # of them there was no room for so many
         self._last = ""  # line of mode second
+        self._beside = Notes(self.say)
 
     def begin(self, where: str) -> None:
         """Say where the server can be had; the panel will say it too."""
         self._where = where
         self.say(where)
+        self._beside.open()
 
     def say(self, text: str) -> None:
         """Print a line of plain text."""
@@ -132,6 +134,7 @@ class Terminal:
 
     def end(self, summary: dict[str, Any]) -> None:
         """Tell what all clients add up to, if there was not just one that has told it already."""
+        self._beside.close()
         if self._left > 1:
             self._summary(f"all {self._left} clients", summary)
         elif not self._left:

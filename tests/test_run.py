@@ -1,6 +1,7 @@
 """Promises of what `make run` does: both programs together, one status, and a reason."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from common.asides import NOTES
 from report.runs import read_runs
 from support import programs
+from support.tty import in_terminal
+from tools import run as run_module
 from tools.procfs import ROOT, free_port
 
 
@@ -64,3 +68,29 @@ def test_run_joins_nobody_who_is_there_already():
     last = done.stderr.splitlines()[-1]
     assert last.startswith("make run: server.py ended with status 1: server.py: error: --signaling-host 127.0.0.1")
     assert str(port) in last
+
+
+def test_run_tells_on_the_panel_of_the_server_what_the_client_says(tmp_path: Path):
+    """In a terminal, which both would write on, the server has it: what the client says stands on its panel."""
+    port, http = free_port(), free_port()
+    options = ("--signaling-port", port, "--view", "web", "--http", http, "--out", tmp_path / "run")
+    with in_terminal(80, 24, "-m", "tools.run", *options) as both:
+        text = both.wait_for(lambda text: "error px" in text and "watching" in text)
+        assert f"page: http://127.0.0.1:{http}/" in text
+        assert text.splitlines()[0].startswith(f"filming at 127.0.0.1:{port}")
+        os.killpg(both.process.pid, signal.SIGINT)  # as Ctrl-C does
+        text = both.end()
+    assert both.process.returncode == 0
+    assert "no client" not in text, "the panel is gone"
+    for once in ("page: http", "watching 127", "latency, ms", "client 1 from"):
+        assert text.count(once) == 1, text
+    assert re.search("^received [1-9].* frames", text, re.MULTILINE)
+
+
+def test_run_loses_nothing_that_a_server_did_not_take():
+    """What the server has not read when it ends is printed then, and what is said later at once."""
+    notes = "notes = run.Notes(); notes.say('a\\n'); notes.close(); notes.close(); notes.say('b\\n')"
+    program = f"import tools.run as run; {notes}"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr == "a\nb\n"
+    assert NOTES == run_module.NOTES

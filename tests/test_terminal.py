@@ -7,6 +7,7 @@ import math
 import re
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -291,7 +292,7 @@ async def test_auto_has_no_panel_where_the_cursor_cannot_be_moved(
         assert (Terminal(mode, Tally, dict)._mode == "live") == live
 
 
-def test_log_is_handed_over_while_a_panel_is_up() -> None:
+def test_log_is_handed_over_while_a_panel_is_up(tmp_path: Path) -> None:
     """What would be logged over the panel is handed over line by line; afterwards it goes where it went."""
 
     class Tty(io.StringIO):
@@ -299,7 +300,8 @@ def test_log_is_handed_over_while_a_panel_is_up() -> None:
             return True
 
     screen, file, lines = Tty(), io.StringIO(), list[str]()
-    handlers: list[logging.Handler] = [logging.StreamHandler(screen), logging.StreamHandler(file)]
+    unopened = logging.FileHandler(tmp_path / "later.log", delay=True)
+    handlers: list[logging.Handler] = [logging.StreamHandler(screen), logging.StreamHandler(file), unopened]
     root = logging.getLogger()
     root.handlers += handlers
     try:
@@ -310,7 +312,8 @@ def test_log_is_handed_over_while_a_panel_is_up() -> None:
         root.handlers = [each for each in root.handlers if each not in handlers]
     assert lines == ["one", "two"]
     assert screen.getvalue() == "three\n"
-    assert file.getvalue() == "one\ntwo\nthree\n"
+    unopened.close()
+    assert file.getvalue() == (tmp_path / "later.log").read_text() == "one\ntwo\nthree\n"
 
 
 # --- Lines, and the end --------------------------------------------------------------------------

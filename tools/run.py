@@ -9,6 +9,7 @@ line says which program failed, and why.
 import argparse
 import contextlib
 import json
+import os
 import queue
 import signal
 import socket
@@ -19,9 +20,46 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
+SERVER = "server.py"
+NOTES = "BALL_NOTES"  # in the environment: where the server reads lines for its panel; see common/asides.py
 END_TIMEOUT = 30.0  # s for one program to end after the other
+
+
+class Notes:
+    """Lines on their way to the program that has the terminal; to the terminal itself when that program has ended."""
+
+    def __init__(self) -> None:
+        self.reading, self._writing = os.pipe()
+        os.set_blocking(self.reading, False)
+        os.set_blocking(self._writing, False)
+        self.environment = {**os.environ, NOTES: str(self.reading)}
+        self._open = True
+        self._lock = threading.Lock()
+
+    def say(self, line: str) -> None:
+        """Pass on a line."""
+        with self._lock:
+            if self._open:
+                with contextlib.suppress(BlockingIOError):  # it is not read: then a panel would not show it either
+                    os.write(self._writing, line.encode())
+                return
+        print(line, end="", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Take note that the program has ended; print what it has not read. Does nothing the second time."""
+        with self._lock:
+            if not self._open:
+                return
+            self._open = False
+            os.close(self._writing)
+            left = b""
+            while data := os.read(self.reading, 65536):
+                left += data
+            os.close(self.reading)
+        print(left.decode(errors="replace"), end="", file=sys.stderr, flush=True)
 
 
 class Part:
@@ -31,28 +69,47 @@ class Part:
         ended: told of its end.
         name: its file.
         args: its command line.
+        notes: how lines get to the terminal, if one program has it: the server, which shows its panel there.
     """
 
-    def __init__(self, ended: "queue.Queue[Part]", name: str, args: Sequence[str]) -> None:
+    def __init__(self, ended: "queue.Queue[Part]", name: str, args: Sequence[str], notes: Notes | None) -> None:
         self.name = name
         self.last_words = "it said nothing"
+        self._notes, has_terminal = notes, notes is not None and name == SERVER
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / name), *args], stderr=subprocess.PIPE, text=True, errors="replace"
+            [sys.executable, str(ROOT / name), *args],
+            stdout=None if notes is None or has_terminal else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=notes.environment if notes is not None and has_terminal else None,
+            pass_fds=[notes.reading] if notes is not None and has_terminal else [],
         )
-        self._reader = threading.Thread(target=self._pass_on, daemon=True)
-        self._reader.start()
-        threading.Thread(target=self._tell, args=(ended,), daemon=True).start()
+        self._readers = [
+            threading.Thread(target=self._pass_on, args=(stream,), daemon=True)
+            for stream in (self.process.stderr, self.process.stdout)
+            if stream is not None
+        ]
+        for reader in self._readers:
+            reader.start()
+        threading.Thread(target=self._tell, args=(ended, notes if has_terminal else None), daemon=True).start()
 
-    def _pass_on(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            sys.stderr.write(line)
-            sys.stderr.flush()
-            self.last_words = line.strip() or self.last_words
+    def _pass_on(self, stream: IO[str]) -> None:
+        for line in stream:
+            if self._notes is not None:
+                self._notes.say(line)
+            else:
+                sys.stderr.write(line)
+                sys.stderr.flush()
+            if stream is self.process.stderr:
+                self.last_words = line.strip() or self.last_words
 
-    def _tell(self, ended: "queue.Queue[Part]") -> None:
+    def _tell(self, ended: "queue.Queue[Part]", notes: Notes | None) -> None:
         self.process.wait()
-        self._reader.join(1.0)  # s; a child that it left behind may hold stderr open
+        if notes is not None:
+            notes.close()
+        for reader in self._readers:
+            reader.join(1.0)  # s; a child that it left behind may hold stderr open
         ended.put(self)
 
     def complaint(self) -> str | None:
@@ -76,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         shared += ["--duration", args.duration]
     with tempfile.TemporaryDirectory() as folder:
         kept = args.out or Path(folder)
-        commands = {"server.py": [*shared, "--once", "--out", str(kept)], "client.py": [*shared, *of_client]}
+        commands = {SERVER: [*shared, "--once", "--out", str(kept)], "client.py": [*shared, *of_client]}
         if is_taken(args.signaling_port):
             del commands["client.py"]  # it would join whoever is there; the server says what is the matter
         interrupted, failure = run_together(commands)
@@ -99,6 +156,7 @@ def run_together(commands: Mapping[str, Sequence[str]]) -> tuple[bool, str | Non
     interrupted = threading.Event()
     ended: queue.Queue[Part] = queue.Queue()
     parts: list[Part] = []
+    notes = Notes() if sys.stdout.isatty() and SERVER in commands else None
 
     def on_signal(number: int, _: FrameType | None) -> None:
         interrupted.set()
@@ -108,7 +166,7 @@ def run_together(commands: Mapping[str, Sequence[str]]) -> tuple[bool, str | Non
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, on_signal)
     for name, args in commands.items():
-        parts.append(Part(ended, name, args))
+        parts.append(Part(ended, name, args, notes))
     first = ended.get()
     if first.complaint() is not None:
         send_all(parts, signal.SIGTERM)
