@@ -6,10 +6,13 @@ import inspect
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import aiohttp
 import aioice.ice
 import pytest
+from aioice import stun
 from aioice.turn import TurnClientMixin, TurnTransport, create_turn_endpoint
 from aiortc import RTCPeerConnection
 
@@ -21,7 +24,7 @@ from tools.procfs import free_port
 from tools.turn import SECRET, Turn
 from transport import aiortc_internals as internals
 from transport import ice
-from transport.aiortc_ice import GIVE_BACK_TIMEOUT, pair_in_use, relay_in_use
+from transport.aiortc_ice import GIVE_BACK_TIMEOUT, Relay, pair_in_use, relay_in_use
 from transport.ice import Lack, asking, configuration
 
 turn = pytest.mark.turn
@@ -258,6 +261,67 @@ async def test_a_connection_without_a_pair_tells_of_none() -> None:
     assert pair_in_use(pc) is None
     assert relay_in_use(pc) is None
     await pc.close()
+
+
+def connected_by(protocol: object) -> Any:
+    """Return what stands for a connection that goes by a relay, whose half of aioice is not as expected."""
+    candidates = {"local_candidate": SimpleNamespace(type="relay"), "remote_candidate": SimpleNamespace(type="prflx")}
+    pair = SimpleNamespace(**candidates, protocol=protocol, remote_addr=("192.0.2.1", 1))
+    connection = SimpleNamespace(_nominated={1: pair}, turn_ssl=True, turn_transport="tcp")
+    dtls = SimpleNamespace(transport=SimpleNamespace(_connection=connection))
+    return SimpleNamespace(sctp=SimpleNamespace(transport=dtls))
+
+
+def test_a_relay_that_is_not_as_expected_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """The kinds of candidates are told, and the relay is not asked to go on: it does for as long as it did before."""
+    pc = connected_by(SimpleNamespace(transport=object()))
+    assert str(pair_in_use(pc)) == "relay/tls to prflx"
+    assert relay_in_use(pc) is None
+    assert "not built as expected: TurnTransport" in caplog.text
+
+
+def refused(code: int, phrase: str) -> stun.TransactionFailed:
+    """Return the error that a relay's refusal is."""
+    response = stun.Message(message_method=stun.Method.CHANNEL_BIND, message_class=stun.Class.ERROR)
+    response.attributes["ERROR-CODE"] = (code, phrase)
+    return stun.TransactionFailed(response)
+
+
+async def test_a_relay_is_asked_to_go_on_until_it_refuses(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Silence is told once, and its end; a refusal is told and is the end, and so is a connection that is closed."""
+    monkeypatch.setattr(ice, "SILENT_AFTER", 0.01)
+    for last in (refused(437, "Allocation Mismatch"), ConnectionError()):
+        answers: list[Exception | None] = [None, TimeoutError(), stun.TransactionTimeout(), None, None, last]
+
+        async def bind(answers: list[Exception | None] = answers) -> None:
+            answer = answers.pop(0)
+            if answer is not None:
+                raise answer
+
+        caplog.clear()
+        async with asyncio.timeout(PATIENCE):
+            await ice.keep_relay(Relay(bind, lambda: False), lambda: 99.0, "turn:a")
+        assert answers == []
+        told = ["turn:a answers nothing any more", "turn:a answers again"]
+        refusal_told = ["turn:a relays no more for us (437 Allocation Mismatch)"]
+        assert caplog.messages == told + (refusal_told if isinstance(last, stun.TransactionFailed) else [])
+
+
+async def test_a_relay_is_left_in_peace_while_the_peer_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is asked of it until its next time has come."""
+    monkeypatch.setattr(ice, "SILENT_AFTER", 0.01)
+    asked = 0
+
+    async def bind() -> None:
+        nonlocal asked
+        asked += 1
+
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await ice.keep_relay(Relay(bind, lambda: False), lambda: 0.0, "turn:a")
+    assert asked == 0
 
 
 def test_no_log_has_the_name_at_a_relay(caplog: pytest.LogCaptureFixture) -> None:

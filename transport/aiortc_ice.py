@@ -163,6 +163,8 @@ def relay_in_use(pc: RTCPeerConnection) -> Relay | None:
         stock(error)
 
     async def bind() -> None:
+        if client.transport.is_closing():
+            raise ConnectionError("the relay's connection is closed")
         channel = client.peer_to_channel.get(address)
         if channel is not None:  # else it is being bound for the first time
             await client.channel_bind(channel, address)

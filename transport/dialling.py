@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from aiortc.contrib.signaling import TcpSocketSignaling
 
 from common.ice import IceConfig
+from common.names import look_up
 from common.sessions import End, PeerError, SessionError, SlowPeerError
 from common.waiting import unless
 from transport import aiortc_internals as internals
@@ -46,6 +47,7 @@ async def dial(host: str, port: int, wait: float, left: float | None = None) -> 
         signaling = TcpSocketSignaling(host, port)
         try:
             async with asyncio.timeout(min(deadline - loop.time(), ATTEMPT_TIMEOUT) if wait else ATTEMPT_TIMEOUT):
+                await look_up(host)
                 await internals.connect(signaling)
             return signaling
         except OSError as error:  # TimeoutError is one, and says nothing

@@ -241,6 +241,8 @@ async def keep_relay(relay: Relay, silence: Callable[[], float], url: str) -> No
             code, phrase = error.response.attributes.get("ERROR-CODE", (0, "no reason"))
             logger.warning("%s relays no more for us (%s %s)", url, code, phrase.strip())
             return
+        except ConnectionError:
+            return
         else:
             if silent:
                 logger.warning("%s answers again", url)
