@@ -21,6 +21,7 @@ from transport.media import MediaAnswer
 from transport.signaling import close_signaling
 
 WAIT = 30.0  # s for the server to come up
+AT_ONCE = 8  # clients that shake hands; a server turns away what comes from one address in larger crowds
 
 
 class Blind:
@@ -33,19 +34,29 @@ class Blind:
         return [frame]
 
 
-async def attend(port: int, joined: asyncio.Semaphore) -> None:
-    """Be one client until the server ends the session; release `joined` when it has begun."""
-    signaling = await dial("127.0.0.1", port, WAIT)
+async def attend(port: int, door: asyncio.Semaphore, joined: asyncio.Semaphore) -> None:
+    """Be one client until the server ends the session; release `joined` when it has begun.
 
-    def on_frame(pts: int, _: object) -> None:
+    Args:
+        door: held while shaking hands.
+
+    Raises:
+        ConnectionError: it was turned away.
+    """
+
+    def report(pts: int) -> None:
         link.send(encode(Found(pts, 0.0, 0.0)))
 
-    link = MediaAnswer(signaling, lambda _: None, None, on_frame, "marker")
+    async with door:
+        signaling = await dial("127.0.0.1", port, WAIT)
+        link = MediaAnswer(signaling, lambda _: None, None, lambda pts, _: report(pts), "marker")
+        opened = await link.open()
     try:
-        if await link.open():
-            link.send(encode(Quiet()))
-            joined.release()
-            await link.until_end()
+        if not opened:
+            raise ConnectionError("turned away")
+        link.send(encode(Quiet()))
+        joined.release()
+        await link.until_end()
     finally:
         await link.close()
         await close_signaling(signaling)
@@ -53,10 +64,10 @@ async def attend(port: int, joined: asyncio.Semaphore) -> None:
 
 async def run(clients: int, port: int) -> None:
     """Be so many clients."""
-    joined = asyncio.Semaphore(0)
+    door, joined = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(0)
     async with asyncio.TaskGroup() as group:
         for _ in range(clients):
-            group.create_task(attend(port, joined))
+            group.create_task(attend(port, door, joined))
         for _ in range(clients):
             await joined.acquire()
         print(f"{clients} joined", flush=True)
