@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,35 @@ def test_a_clock_that_is_set_changes_nothing(tmp_path: Path, library: Path, tran
     assert summary["frames"]["unmatched"] == summary["frames"]["lost"] == 0
     assert [each["end"] for each in summary["clients"]] == ["bye"]
     assert summary["duration_s"] < 1000
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("whose", ["server", "client"])
+def test_a_clock_that_jumps_every_second_changes_nothing(tmp_path: Path, library: Path, transport: str, whose: str):
+    """It stands still, as it goes back by a second each second, and then leaps to and fro: every frame is scored."""
+    path, skew, right = tmp_path / "s.json", tmp_path / "skew", tmp_path / "right"
+    port = free_port()
+    shared = ("--signaling-port", port, "--transport", transport)
+    clocks = {name: skewed(library, skew if name == whose else right) for name in ("server", "client")}
+    with (
+        run("server.py", *shared, "--once", "--summary", path, prefix=clocks["server"]) as serving,
+        run("client.py", *shared, "--view", "none", prefix=clocks["client"]) as client,
+    ):
+        serving.wait_for_new_scores()
+        for seconds in (-1, -2, -3, -4, 3, -30, 300, -3000, 30_000, -300_000, 3_000_000):
+            skew.write_text(str(seconds))
+            time.sleep(1)  # what is tested: that it jumps so often
+        serving.wait_for_new_scores()
+        assert client.end() == 0
+        assert serving.wait() == 0
+        assert "Traceback" not in serving.output + client.output
+    summary = read_summary(path)
+    frames = summary["frames"]
+    assert frames["unmatched"] == frames["lost"] == frames["missed"] == 0
+    assert frames["scored"] + frames["skipped"] == frames["sent"] >= 200
+    assert 0 < summary["latency_ms"]["p50"] <= summary["latency_ms"]["max"] < 3000  # no jump is in it
+    assert summary["error_px"]["max"] < 0.5
+    assert 10 < summary["duration_s"] < 300
 
 
 @pytest.mark.parametrize("year", [-55, 14, 100])

@@ -14,7 +14,7 @@ let coordinates, video; // video: held, so that it is not collected
 
 connection.onTrack((track) => {
   video = track;
-  track.setMediaHandler(new RtcpReceivingSession()); // reports on what it receives, or the server takes it for gone
+  track.setMediaHandler(new RtcpReceivingSession()); // RTCP: reports, and requests for key frames
   let next, whole = true;
   track.onMessage((packet) => {
     if ((packet[1] & 0x7f) >= 72 && (packet[1] & 0x7f) < 80) return; // RTCP: RFC 5761 section 4
