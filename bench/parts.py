@@ -196,7 +196,7 @@ def radius_part() -> Part:
     pictures = {"640x480": (500, (3, 20, 80, 160, 240)), "1920x1080": (3000, (3, 20, 100, 240, 380, 540))}  # kbit/s, px
     cases = [
         Loop(
-            f"{size}, {color} ball, radius {radius}",
+            f"{size}, {color}: radius {radius} px",
             quick=radius > 200 and color == "white",
             server=("--size", size, "--bitrate", f"{bitrate}k", "--radius", radius, "--color", color),
         )

@@ -174,12 +174,15 @@ def draw_scale(results: Results, figure: "Figure") -> None:
     left, right = figure.subplots(1, 2)
     left.plot(clients, used, "o-", color=LINES[0], label="measured")
     left.plot(clients, [used[0] * n for n in clients], ":", color="0.5", label="if each client cost what one costs")
-    left.set(ylabel="server CPU, cores", ylim=(0, 1.5 * max(used)))
+    left.set(ylabel="server CPU, cores", ylim=(0, 1.5 * max((each for each in used if each > 0), default=1)))
     for share, style in zip(SHARES, ("o-", "o--"), strict=True):
         values = [median(figures, f"latency {share}") for figures in results.values()]
         right.plot(clients, values, style, color=LINES[0], label=share)
     right.set(ylabel="latency, ms")
     for axes in (left, right):
-        axes.set(xlabel="clients", xticks=clients)
+        axes.set_xscale("log", base=2)
+        axes.set(xlabel="clients")
+        axes.set_xticks(clients, [str(n) for n in clients])
+        axes.xaxis.set_minor_formatter("")
         axes.set_ylim(bottom=0)
         axes.legend(fontsize=LABEL)

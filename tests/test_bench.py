@@ -133,14 +133,15 @@ def test_parts_have_distinct_cases_and_ratios_to_existing_ones(name: str):
     assert any(case.quick for case in part.cases)
 
 
+@pytest.mark.parametrize("failed", [0, -1])
 @pytest.mark.parametrize("name", parts.PARTS)
-def test_every_plot_is_drawn(name: str, tmp_path: Path):
+def test_every_plot_is_drawn(name: str, failed: int, tmp_path: Path):
     """Each plot shows all cases of its table in their groups, also where a case failed, and knows its results."""
     part = parts.PARTS[name]()
     figures = [f"{what} {share}" for what in ("latency", "error") for share in ("p50", "p99")]
     figures += [*tracing.PARTS, "server cpu", *(column.figure for table in part.tables for column in table.columns)]
     results = {case.name: {figure: [1.0, 2.0] for figure in figures} for case in part.cases}
-    results[part.cases[-1].name] = {}
+    results[part.cases[failed].name] = {}
     for table in part.tables:
         if table.draw is None:
             continue

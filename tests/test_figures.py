@@ -80,6 +80,23 @@ def test_base_is_the_range_of_the_parts():
     assert re.search(r"3 of the parts.*4\.0 ms \(in `latency`\) and 5\.5 ms \(in `scale`\)", text, re.DOTALL)
 
 
+def test_new_results_are_taken_of_known_parts_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """What else is in the folder is left there; what failed and what is missing is told."""
+    kept, new = tmp_path / "kept", tmp_path / "new"
+    kept.mkdir()
+    new.mkdir()
+    monkeypatch.setattr(figures, "KEPT", kept)
+    (new / "results.json").write_text("of another program")
+    assert measured.save(measured.take("scale", "", {"1": {"ms": [1.0]}, "2": {}}), new)
+    figures.take(new)
+    assert [path.name for path in kept.iterdir()] == ["scale.json"]
+    told = capsys.readouterr().out
+    assert "nothing was measured of '2'" in told
+    assert "latency.json: is not there" in told
+
+
 def test_what_is_shown_can_be_measured_again(capsys: pytest.CaptureFixture[str]):
     """One command measures every part that a page shows, and says before how long it takes."""
     assert set(measure.STEPS) == {part for part, _ in TABLES.values()}

@@ -97,6 +97,24 @@ def filled(page: str, kept: Mapping[str, Measured]) -> str:
     return MARKED.sub(lambda match: f"{match[1]}\n{figures(match[2], kept)}\n{match[3]}", page)
 
 
+def take(folder: Path) -> None:
+    """Copy new results into the project, of the parts that a table shows, and say what is missing in them.
+
+    Raises:
+        ReportError: a file cannot be read.
+    """
+    for part in sorted({part for part, _ in tables().values()}):
+        path = folder / f"{part}.json"
+        if not path.exists():
+            print(f"{path}: is not there; {part} stays as it was")
+            continue
+        for case, measured in read(path).results.items():
+            if not measured:
+                print(f"{path}: nothing was measured of {case!r}")
+        shutil.copyfile(path, KEPT / path.name)
+        print(f"{path}: taken")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Write all of them; return the exit status: 0 done, 1 something is missing."""
     parser = Parser(
@@ -106,11 +124,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--take", type=Path, metavar="FOLDER", help="copy the results of a benchmark from there first")
     args = parser.parse_args(argv)
-    if args.take is not None:
-        for path in sorted(args.take.glob("*.json")):
-            shutil.copyfile(path, KEPT / path.name)
-            print(f"{path}: taken")
     try:
+        if args.take is not None:
+            take(args.take)
         kept = read_kept()
         pages = {page: filled(page.read_text(encoding="utf-8"), kept) for page in PAGES}
     except ReportError as error:

@@ -31,7 +31,7 @@ class Step(NamedTuple):
 
 STEPS = {  # the most telling first: whoever stops half-way has these
     "latency": Step("bench latency --rounds 2 --seconds 6", 6.5),
-    "scale": Step("bench scale --rounds 1 --seconds 6", 1.2),
+    "scale": Step("bench scale --rounds 1 --seconds 6", 1.6),
     "browser": Step("bench browser --rounds 1 --seconds 8", 1.8),
     "size": Step("bench size --rounds 1 --seconds 4", 3.5),
     "transports": Step("bench transports --rounds 1 --seconds 6", 1.0),
@@ -44,6 +44,7 @@ STEPS = {  # the most telling first: whoever stops half-way has these
     "ways": Step("tools.netlab --transports --seconds 10", 2.4),
     "links-h264": Step("tools.netlab --seconds 16 --codec h264 --only '5 % loss, 50' --only 150", 1.1),
     "prediction": Step("bench prediction --rounds 1 --seconds 8", 1.7),
+    "radius": Step("bench radius --rounds 1 --seconds 4", 3.3),
     "accuracy": Step("bench accuracy --rounds 1 --seconds 4", 3.4),
     "finders": Step("bench finders --rounds 1 --seconds 4", 2.5),
     "soak": Step("tools.soak --minutes 10", 10.2),
