@@ -120,7 +120,8 @@ class Account:
             logger.warning(
                 "%s: its reports fit no frame sent in the last %g s, and are not scored: they come later than that, "
                 "or the frames' time stamps do not survive the path, as behind what decodes and encodes the video; "
-                "server.py --code writes each frame's number into its picture, which does survive",
+                "server.py --code writes each frame's number into its picture, which does survive, and "
+                "client.py --watch reads it there",
                 self._name,
                 DEADLINE_S,
             )

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Histogram, Metric, ProcessColle
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from protocol.messages import Watched
 from scoring.tally import Frame, State, Tally
 
 ERROR_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)  # px
@@ -97,10 +98,12 @@ class ServerMetrics(Collector):
         """Return the counts as of now."""
         frames: Counter[str] = Counter()
         network: Counter[str] = Counter()
+        watched: Counter[str] = Counter()
         rejected = repeated = restarts = late = 0
         for tally in self._tallies():
             frames.update(tally.frames)
             network.update(tally.network)
+            watched.update(tally.watched)
             rejected += tally.rejected
             repeated += tally.repeated
             restarts += tally.restarts
@@ -123,6 +126,7 @@ class ServerMetrics(Collector):
             ways.add_metric([each or "" for each in pair], connections)
         yield ways
         yield from self._collect_network(network)
+        yield _pictures(watched)
 
     def _collect_network(self, network: Mapping[str, int]) -> Iterable[Metric]:
         """Return what was done to get the film through."""
@@ -136,3 +140,13 @@ class ServerMetrics(Collector):
         resent.add_metric(["no"], network["resent_unasked"])
         yield resent
         yield CounterMetricFamily("ball_film_bytes_sent", "Bytes of the film sent, as RTP", network["bytes_sent"])
+
+
+def _pictures(watched: Mapping[str, int]) -> Metric:
+    """Return how many pictures of a camera, a screen or a URL were looked at, by what was read in them."""
+    pictures = CounterMetricFamily("ball_pictures", "Pictures looked at, by what was read in them", labels=["read"])
+    others = [name for name in Watched._fields if name != "pictures"]
+    pictures.add_metric(["first"], max(0, watched["pictures"] - sum(watched[name] for name in others)))
+    for name in others:
+        pictures.add_metric([name], watched[name])
+    return pictures

@@ -22,7 +22,7 @@ from rich.text import Text
 from common.asides import Notes, log_to
 from scoring.panel import NEWEST, NOTES, Scene, panel
 from scoring.tally import Frame, Tally
-from scoring.wording import coordinate_line, counts, counts_table, figures_table, headline, summary_line
+from scoring.wording import coordinate_line, counts, counts_table, figures_table, headline, summary_line, watched_table
 
 MODES = ("auto", "live", "second", "every")
 REFRESH_S = {"live": 0.25, "second": 1.0}
@@ -148,4 +148,5 @@ class Terminal:
             self._console.print(Text(f"{title} | {summary_line(summary)}"))
         else:
             self._console.print(Text(f"\n{title}\n{headline(summary)}"))
-            self._console.print(counts_table(summary), figures_table(summary), soft_wrap=False)
+            watched = [watched_table(summary)] if summary["watched"]["pictures"] else []
+            self._console.print(counts_table(summary), *watched, figures_table(summary), soft_wrap=False)

@@ -68,6 +68,8 @@ def summary_line(summary: dict[str, Any]) -> str:
     parts = ["  ".join([*told, f"late {summary['late']}"])]
     if not judged:
         parts.append("no truth is known, so no error")
+    if summary["watched"]["pictures"]:
+        parts.append("  ".join(f"{name} {number}" for name, number in summary["watched"].items()))
     for name, key, unit in FIGURES:
         if values := summary[key]:
             quantiles = "  ".join(f"{quantile} {format_number(values[quantile])}" for quantile in ("p50", "p99"))
@@ -89,6 +91,13 @@ def counts_table(summary: dict[str, Any]) -> Table:
     table = plain_table("sent", *(state_name(state, judged) for state in STATES), "unmatched", "rejected", "late")
     numbers = (frames["sent"], *(frames[state] for state in STATES), frames["unmatched"])
     table.add_row(*map(str, (*numbers, summary["rejected"], summary["late"])))
+    return table
+
+
+def watched_table(summary: dict[str, Any]) -> Table:
+    """Return what was read in the pictures of a camera, a screen or a URL."""
+    table = plain_table(*summary["watched"])
+    table.add_row(*map(str, summary["watched"].values()))
     return table
 
 

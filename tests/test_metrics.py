@@ -85,6 +85,8 @@ def test_server_metrics_add_up_the_clients():
     here, gone = Tally(), Tally()
     here.frames.update({"sent": 10, State.SCORED: 7, State.LOST: 1, "unmatched": 2})
     gone.frames.update({"sent": 5, State.SCORED: 1, State.MISSED: 1, State.SKIPPED: 3})
+    here.watched.update({"pictures": 9, "again": 4, "torn": 1})
+    gone.watched.update({"pictures": 3, "unread": 3})
     here.rejected, gone.restarts, gone.repeated = 4, 1, 6
     told = told_by(health.ServerMetrics(lambda: (here, gone), lambda: 1))
     assert told["ball_clients"] == 1
@@ -95,6 +97,8 @@ def test_server_metrics_add_up_the_clients():
     assert told["ball_process_a_restarts_total"] == 1
     assert told["ball_reports_repeated_total"] == 6
     assert told["ball_reports_unmatched_total"] == 2
+    pictures = {name.split()[1]: value for name, value in told.items() if name.startswith("ball_pictures_total")}
+    assert pictures == {"first": 4, "again": 4, "unread": 3, "mixed": 0, "torn": 1, "foreign": 0}
 
 
 def test_metrics_tell_by_which_kinds_of_candidates_connections_go():

@@ -168,6 +168,13 @@ def test_headline_tells_the_rate_of_each_client() -> None:
     assert headline(together) == "0.3 s, 30.00 frames a second to each client"
 
 
+def test_summary_line_tells_what_was_read_in_pictures() -> None:
+    """Of one who watches a camera, a screen or a URL the line has what its pictures were."""
+    tally = Tally()
+    tally.watched.update({"pictures": 8, "again": 3, "mixed": 1})
+    assert summary_line(tally.summary()).endswith("late 0 | pictures 8  again 3  unread 0  mixed 1  torn 0  foreign 0")
+
+
 def test_summary_line_holds_states_and_figures() -> None:
     """Where nobody sees a table, one line tells what became of the frames, and the figures."""
     assert summary_line(scored().summary()) == (
