@@ -1,5 +1,6 @@
 """The clients of examples/, each on another stack, with the real server: in both codecs, and in bad manners too."""
 
+import asyncio
 import signal
 import sys
 import time
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.contrib.signaling import BYE, TcpSocketSignaling
 
-from support.programs import Program, read_summary, run
+from support.programs import PATIENCE, Program, read_summary, run
 from tools.procfs import free_port
 from tools.stacks import NODE, SYSTEM_PYTHON, lacking_gstreamer, lacking_node, own_address
 
@@ -114,3 +117,22 @@ def test_example_ends_with_its_server(tmp_path: Path, name: str):
     with meeting(tmp_path, name) as met:
         met.server.end(signal.SIGTERM)
         assert met.client.wait() == 0, met.client.output
+
+
+@pytest.mark.slow
+async def test_player_without_a_channel_is_told_apart_from_one_that_cannot_be_reached():
+    """A client that only watches, as aiortc's own example of video does, is no client: the server's log says why."""
+    port = free_port()
+    signaling, pc = TcpSocketSignaling("127.0.0.1", port), RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    with run("server.py", "--signaling-port", port) as server:
+        server.wait_for("filming")
+        offer = await signaling.receive()
+        assert isinstance(offer, RTCSessionDescription)
+        await pc.setRemoteDescription(offer)
+        await pc.setLocalDescription(await pc.createAnswer())
+        await signaling.send(pc.localDescription)
+        async with asyncio.timeout(PATIENCE):
+            assert isinstance(await signaling.receive(), type(BYE) | None)
+        server.wait_for("no handshake within .*: connected, but no channel coordinates was opened")
+    await signaling.close()
+    await pc.close()

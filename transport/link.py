@@ -54,6 +54,7 @@ FRAMES_TIMEOUT = 5.0  # s without a frame from a server that is there, after whi
 LOOK_INTERVAL = 0.5  # s between two looks whether frames come
 MAX_BUFFERED = 65536  # bytes of messages that a peer may leave unread; further ones are not sent
 UNMET = ": the two have not reached each other"
+NO_CHANNEL = ": connected, but no channel coordinates was opened"
 UNHEARD = ": something listens there, but it says nothing, as our servers do at once"
 TRANSPORTS = {  # what the first of these that is in an offer says of how frames travel
     "media": re.compile(r"^m=video ", re.MULTILINE),

@@ -22,7 +22,17 @@ from transport import aiortc_internals as internals
 from transport.aiortc_ice import Relay, pair_in_use, relay_in_use
 from transport.descriptions import with_candidates
 from transport.ice import Lack, asking, configuration, keep_relay, probe
-from transport.link import HANDSHAKE_TIMEOUT, MAX_BUFFERED, UNHEARD, UNMET, Link, OnMessage, exchange, receive_offer_of
+from transport.link import (
+    HANDSHAKE_TIMEOUT,
+    MAX_BUFFERED,
+    NO_CHANNEL,
+    UNHEARD,
+    UNMET,
+    Link,
+    OnMessage,
+    exchange,
+    receive_offer_of,
+)
 from transport.signaling import until_bye
 
 logger = logging.getLogger(__name__)
@@ -84,6 +94,8 @@ class PeerLink(Link):
     def _on_state(self) -> None:
         if self._pc.connectionState in ("failed", "closed"):
             self._over.set()
+        elif self._pc.connectionState == "connected":
+            self._stage = NO_CHANNEL
 
     def _watch_connection(self) -> asyncio.Event:
         """Return what is set once there is a connection."""
