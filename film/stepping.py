@@ -104,7 +104,6 @@ class StepRule:
         latency = now - drawn
         if self._steadiness.on_answer(drawn, latency):
             self._least = LeastLatency()
-            self._answers.clear()
         self._least.add(latency, now)
         self._answering = True
         (last_drawn, last_now), self._last = self._last, (drawn, now)

@@ -230,11 +230,9 @@ def test_congestion_is_no_loss_and_no_burst():
     ask_twice(other, now)
     other.on_congested(now)
     assert not other.active(now + PAUSE_FIRST)
-    third = CopyRule()
-    third.on_asked(now)
-    third.on_congested(now)
-    third.on_asked(now + 1)
-    assert not third.active(now + PAUSE_FIRST)
+    now = report(other, [0] * round(2 * PAUSE_FIRST), now)
+    ask_twice(other, now)  # which nothing has refuted: it was a queue, and no detour
+    assert other.active(now)
 
 
 def congest(rule: CopyRule, now: float, lossy: bool = True) -> float:

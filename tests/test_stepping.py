@@ -205,8 +205,11 @@ def test_queue_has_to_last():
     now = answer(quick, [0.02] * 500, every=0.005)
     now = answer(quick, [QUEUE] * (MIN_ANSWERS + 1), now, every=0.005)
     assert not quick.congested
-    answer(quick, [QUEUE] * round(MIN_TIME / 0.005), now, every=0.005)
+    now = answer(quick, [QUEUE] * round(MIN_TIME / 0.005), now, every=0.005)
     assert quick.congested
+    quick.on_resumed(now)
+    answer(quick, [QUEUE] * (MIN_ANSWERS + 1), now, every=0.005)
+    assert not quick.congested
 
 
 def test_one_loss_upon_another_is_no_congestion():
@@ -343,6 +346,15 @@ def test_rung_that_has_passed_its_trial_is_tried_early_again():
     tried = trials(rule, 1000, lambda now: now % 100 > 95)  # a bad spell every now and then
     gaps = [after - before for before, after in itertools.pairwise(tried)]
     assert gaps == pytest.approx([100] * len(gaps), abs=3)
+
+
+def test_patience_is_short_again_after_a_trial_that_was_passed():
+    """Trials that failed make the next ones rare, until one is passed."""
+    rule = StepRule(RATES[:2])
+    bad = [(5, 150), (600, 603)]  # s
+    tried = trials(rule, 700, lambda now: any(begin < now < end for begin, end in bad))
+    assert len(tried) >= 4
+    assert 600 + UP_FIRST <= tried[-1] <= 603 + UP_FIRST + 2
 
 
 def test_first_step_down_is_no_trial_that_failed():

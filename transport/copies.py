@@ -102,10 +102,7 @@ class CopyRule:
             self._pause = min(2 * self._pause, PAUSE_MAX)
         self._paused_until = now + self._pause
         self._reports.clear()
-        self._asked.clear()
-        self._bursts.clear()
-        self._lossy = self._heavy = False
-        self._suspected = None
+        self._lossy, self._suspected = False, None
 
     def active(self, now: float) -> bool:
         """Return whether packets are to be sent twice at time `now` (s)."""
