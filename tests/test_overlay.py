@@ -11,7 +11,7 @@ from ball_track import Point, Scene, blank, draw
 from support.marks import film_of, find_cross, find_white
 from views.overlay import compose, rim
 from views.sightings import Figures, Footprint
-from views.strip import FOUND, SMALLEST_TEXT, TRUTH, ZOOM, lay_out, panel_text
+from views.strip import FOUND, TRUTH, ZOOM, lay_out, panel_text
 
 SIZES = [(160, 120), (320, 240), (640, 480), (1280, 720), (1920, 1080)]
 
@@ -117,7 +117,7 @@ def test_compose_writes_figures_that_can_be_read_at_any_size(width: int, height:
     image = np.full((height * 3 // 2, width), light, np.uint8)
     known = Figures(None, 0.004, 7.2, 30.0, 1234, 5, newest=Point(123.45, 67.89))
     plain = compose(image, Figures(), ()).astype(int)
-    assert lay_out(width, height, 7).text >= SMALLEST_TEXT
+    assert lay_out(width, height, 7).text >= 13
     assert plain[height:].max(axis=2).min() < 30, "the ground is dark"
     boxes = []
     for name in ("newest", "error_px", "latency_ms", "fps", "scored", "lost"):

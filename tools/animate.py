@@ -8,10 +8,10 @@ import sys
 import av
 import cv2
 
-START, SECONDS = 2.0, 6.0  # of the recording
+START, SECONDS = 2.0, 5.0  # of the recording
 EVERY = 2  # of so many frames one is taken
 WIDTH = 480  # px
-QUALITY = 80
+QUALITY = 70
 
 
 def main(recording: str, animation: str) -> int:
