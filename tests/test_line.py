@@ -94,7 +94,7 @@ async def test_reports_are_scored_against_the_film_that_others_get(transport: st
     async with serve("--transport", transport) as (serving, url), aiohttp.ClientSession() as http:
         player, said = Player(), list[Message]()
         await player.open(http, url)
-        await player.watch(10)  # while nobody reports
+        await player.watch(45)  # while nobody reports
         async with reporting(serving, said) as line, asyncio.timeout(PATIENCE):
             for pts in await player.watch(40):
                 assert pts is not None
