@@ -335,7 +335,8 @@ class Client:
         loop = asyncio.get_running_loop()
         message = self._reporting.message(report, loop.time())
         if self._watching is not None:
-            return self._send(self._watching.named(report))
+            named = self._watching.named(report)
+            return named is not None and self._send(named)
         if not link.unreliable:
             return self._send(report)
         if isinstance(message, Reports):

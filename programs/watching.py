@@ -142,10 +142,10 @@ class Watching:
         self._film, self._told_at = film, time.monotonic()
         self._told.set()
 
-    def named(self, report: Report) -> Message:
-        """Return a report with the number of its frame."""
-        k, sharp = self._names[report.pts]
-        return Named(k, sharp, report)
+    def named(self, report: Report) -> Message | None:
+        """Return a report with the number of its frame; None if it is of another session's frame."""
+        name = self._names.get(report.pts)
+        return None if name is None else Named(*name, report)
 
     async def _keep_telling(self) -> None:
         """Tell the server every second what was seen, and the log what is wrong."""

@@ -24,7 +24,7 @@ from common.sessions import PeerError
 from film.video_encoder import create_codec, encode
 from programs import watching
 from programs.watching import Watching, sources_of
-from protocol.messages import Film, Message, Named, Watched
+from protocol.messages import Film, Message, Missed, Named, Watched
 from protocol.picture_code import PERIOD
 from support.coded import RUN, coded_image, coded_scene
 from support.programs import read_summary, run
@@ -76,8 +76,6 @@ class Watcher:
             self.way.on_film(told)
 
     def _on_frame(self, pts: int, seen: tuple[Image, ...]) -> None:
-        from protocol.messages import Missed
-
         named = self.way.named(Missed(pts))
         assert isinstance(named, Named)
         assert seen[0].shape == (SCENE.height, SCENE.width)
@@ -112,6 +110,13 @@ class Patient(decoding.Reader):
 
     def __init__(self, source: decoding.Source, renderer: Renderer, fps: float, live: bool) -> None:
         super().__init__(source, renderer, fps, live=live and False)
+
+
+async def test_watch_says_nothing_of_another_sessions_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What process_a still finds in a frame of the session before has no number in this one, and is not reported."""
+    watcher = Watcher("0", monkeypatch, film())
+    assert watcher.way.named(Missed(3000)) is None
+    await watcher.way.close()
 
 
 @pytest.mark.parametrize(
