@@ -117,6 +117,7 @@ async def test_a_refusal_is_told_with_its_reason(coturn: Turn) -> None:
     assert "certificate that is not trusted: self-signed certificate; SSL_CERT_FILE" in await refusal(coturn.url("tls"))
 
 
+@pytest.mark.slow
 async def test_what_answers_nothing_is_told_within_6_s(caplog: pytest.LogCaptureFixture) -> None:
     """Closed ports, names that nobody has, silence, other programs: each is named in one warning, with what it does."""
     async with (
@@ -151,6 +152,7 @@ async def test_what_answers_nothing_is_told_within_6_s(caplog: pytest.LogCapture
 
 
 @turn
+@pytest.mark.slow
 async def test_a_server_that_answers_stun_and_gives_no_relay_is_told_so() -> None:
     """A STUN server is no TURN server, although its port answers."""
     with Turn("--stun-only") as running:

@@ -98,7 +98,7 @@ def test_a_wrong_secret_is_told_by_both_and_is_nobody_elses_fault(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["udp", "tcp", "tls"])
+@pytest.mark.parametrize("way", ["udp", "tls"])
 def test_a_relay_that_is_killed_and_started_again_has_its_client_back(
     apart: Apart, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
@@ -157,7 +157,7 @@ def test_short_lifetimes_at_the_relay_end_nothing(apart: Apart, monkeypatch: pyt
         options = ("--ice-server", turn.url(), "--relay-only")
         with (
             run(*SERVE, *options, prefix=apart.server) as serving,
-            run(*FIND, *options, "--duration", "50", prefix=apart.client) as finding,
+            run(*FIND, *options, "--duration", "36", prefix=apart.client) as finding,
         ):
             assert finding.wait(120) == 0
             assert serving.end() == 0
