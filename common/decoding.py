@@ -133,9 +133,11 @@ class Reader(threading.Thread):
         name, form, options = self._source
         timeouts = (READ_TIMEOUT, READ_TIMEOUT)
         with av.open(name, format=form, options=options, timeout=timeouts, metadata_errors="replace") as container:
-            if not container.streams.video:
+            stream = container.streams.best(
+                "video"
+            )  # the one that ffplay shows: the first may be a picture on the cover
+            if not isinstance(stream, VideoStream):
                 raise SourceError("no video in it")
-            stream = container.streams.video[0]
             if stream.codec_context is None:
                 raise SourceError("nothing here decodes its video")
             packets = self._packets(container, stream)
@@ -244,6 +246,7 @@ def rate_of(packets: "list[Packet[VideoStream]]", stream: VideoStream, otherwise
     What a container says of its rate is often another thing: 60000 in DV, fields in AVI, nothing in IVF and Ogg.
     """
     said = float(stream.guessed_rate or stream.average_rate or otherwise)
+    said = said if said <= MAX_FPS else otherwise  # 90000: a single picture
     stamps = [packet.pts if packet.pts is not None else packet.dts for packet in packets]
     steps: list[float] = [
         after - before for before, after in pairwise(sorted({stamp for stamp in stamps if stamp is not None}))

@@ -12,8 +12,10 @@ from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from ball_track import Point
 from common import decoding
@@ -86,6 +88,39 @@ async def test_rate_is_that_of_the_frames(tmp_path: Path, name: str, codec: str,
     times = [picture.time for picture in pictures if picture.time is not None]
     assert [after - before for before, after in pairwise(times)] == pytest.approx([1 / rate] * 19, abs=0.001)
     assert [picture.number for picture in pictures] == list(range(20))
+
+
+async def test_picture_on_a_cover_is_not_taken_for_the_film(tmp_path: Path):
+    """Of several videos the one is shown that ffplay shows, in whatever order they are."""
+    path = tmp_path / "clip.mkv"
+    with av.open(path, "w") as container:
+        cover, film = (container.add_stream(codec, rate=25) for codec in ("mjpeg", "mpeg4"))
+        cover.width = cover.height = 64
+        cover.pix_fmt = "yuvj420p"
+        film.disposition = Disposition.default
+        film.width = film.height = 128
+        film.pix_fmt = "yuv420p"
+        container.mux(cover.encode(av.VideoFrame(64, 64, "yuvj420p")))
+        for n in range(20):
+            frame = av.VideoFrame(128, 128, "yuv420p")
+            frame.pts = n
+            container.mux(film.encode(frame))
+        container.mux(film.encode(None))
+    pictures, reader = await read(path)
+    assert len(pictures) == 20
+    assert reader.fps == pytest.approx(25)
+
+
+async def test_cover_alone_is_shown_at_a_usual_rate(tmp_path: Path):
+    """One picture, of which the container says that it comes 90000 times a second, does not keep the machine busy."""
+    path = tmp_path / "cover.mkv"
+    with av.open(path, "w") as container:
+        cover = container.add_stream("mjpeg", rate=90_000)
+        cover.width = cover.height = 64
+        cover.pix_fmt = "yuvj420p"
+        container.mux(cover.encode(av.VideoFrame(64, 64, "yuvj420p")))
+    _, reader = await read(path)
+    assert reader.fps == 77  # what is taken where nothing tells
 
 
 def test_stamps_are_the_better_ones():
