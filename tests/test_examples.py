@@ -17,6 +17,8 @@ from support.programs import PATIENCE, Program, read_summary, run
 from tools.procfs import free_port
 from tools.stacks import NODE, SYSTEM_PYTHON, lacking_gstreamer, lacking_node, own_address
 
+pytestmark = pytest.mark.slow
+
 
 class Example(NamedTuple):
     """A client: its file, what runs it, and whether it looks for the ball."""
@@ -119,7 +121,6 @@ def test_example_ends_with_its_server(tmp_path: Path, name: str):
         assert met.client.wait() == 0, met.client.output
 
 
-@pytest.mark.slow
 async def test_player_without_a_channel_is_told_apart_from_one_that_cannot_be_reached():
     """A client that only watches, as aiortc's own example of video does, is no client: the server's log says why."""
     port = free_port()
