@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.messages import MAX_REPORTS, Found, Missed, Reports, Score, encode, parse
-from transport.reports import AGAIN, FIRST, HOLD, QUEUE_DELAY, ROUTE_WINDOW, Least, Reporting
+from transport.reports import AGAIN, FIRST, HOLD, QUEUE_DELAY, REMEMBERED_REPORTS, ROUTE_WINDOW, Least, Reporting
 
 INTERVAL = 1 / 30  # s
 
@@ -157,6 +157,14 @@ def test_nothing_is_repeated_while_frames_come_late():
     for k in range(90, 1500):
         repeats(k, 0.3)  # another route, or a clock that drifts
     assert repeats(1500, 0.32)
+
+
+def test_what_is_remembered_is_bounded():
+    """A server that never scores costs no memory."""
+    reporting = Reporting()
+    for k in range(10 * REMEMBERED_REPORTS):
+        reporting.message(found(k), k * INTERVAL)
+    assert len(reporting._sent) == REMEMBERED_REPORTS
 
 
 def test_least_reaches_back_into_the_window_before():

@@ -5,6 +5,7 @@ import itertools
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from support.links import lose_packets, meeting
 from support.programs import PATIENCE
 from transport import resending
 from transport.aiortc_internals import tap_sender
+from transport.copies import CopyRule
 from transport.media import MediaAnswer, MediaOffer
 from transport.resending import MAX_BUDGET, MAX_PACKETS, ROUND_TRIP
 
@@ -250,3 +252,30 @@ async def test_failure_is_told(line: Line, monkeypatch: pytest.MonkeyPatch, capl
     caplog.clear()
     await line.resender.close()
     assert caplog.text == ""
+
+
+async def test_reports_of_the_receiver_begin_the_copies(monkeypatch: pytest.MonkeyPatch):
+    """What it says of lost packets, and of the round trip, is heard; the same report twice is one."""
+    told: list[tuple[int, int]] = []
+    heard = asyncio.Event()
+    report = SimpleNamespace(
+        type="remote-inbound-rtp", timestamp=1, packetsReceived=90, packetsLost=10, roundTripTime=0.3
+    )
+
+    async def stats(_: Sender) -> dict[str, Any]:
+        heard.set()
+        return {"report": report}
+
+    monkeypatch.setattr(Sender, "getStats", stats)
+    monkeypatch.setattr(resending, "STATS_INTERVAL", 0.001)
+    monkeypatch.setattr(CopyRule, "on_report", lambda _, sent, lost, now: told.append((sent, lost)))
+    line = Line(monkeypatch)
+    async with asyncio.timeout(PATIENCE):
+        for _ in range(3):
+            heard.clear()
+            await heard.wait()
+    assert told == [(100, 10)]
+    assert line.ask(1)
+    line.now += 0.2
+    assert not line.ask(1)
+    await line.resender.close()
