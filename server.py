@@ -39,6 +39,7 @@ from common.pages import add_files
 from common.rendering import SourceError
 from common.stdio import unhurried
 from common.stopping import call_when_stopped
+from common.urls import source_name
 from common.waiting import start, wait_while
 from film.drawn import Film, Footage
 from film.image_encoder import ImageEncoder
@@ -321,7 +322,7 @@ def _main(argv: Sequence[str] | None) -> int:
         print(f"server.py: error: {error}", file=sys.stderr)
         return 1
     except SourceError as error:
-        print(f"server.py: error: --source {args.source}: {error}", file=sys.stderr)
+        print(f"server.py: error: --source {source_name(args.source)}: {error}", file=sys.stderr)
         return 1
     except OSError as error:
         address = f"--signaling-host {args.signaling_host} --signaling-port {args.signaling_port}"

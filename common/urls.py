@@ -44,6 +44,15 @@ def token(variable: str) -> str | None:
     return value
 
 
+def source_name(source: str) -> str:
+    """Return what is filmed or watched as it may be told: a URL without secrets, anything else as it is.
+
+    >>> source_name("rtsp://me:secret@camera/1"), source_name("clips/is it #1?.mp4")
+    ('rtsp://camera/1', 'clips/is it #1?.mp4')
+    """
+    return without_secrets(source) if "://" in source else source
+
+
 def without_secrets(url: str) -> str:
     """Return an address as it may be told: without name, password, keys, and whatever follows a question mark.
 

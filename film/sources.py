@@ -24,6 +24,7 @@ from typing import Self
 from ball_track import Image, Point, Walls, planes
 from common.decoding import Picture, Reader, Source, camera_of, keep_reading, locate, reader_ended
 from common.rendering import Renderer, SourceError
+from common.urls import source_name
 from film.drawn import Shot
 from protocol.matching import CLOCK_RATE, OFFSET, OFFSETS
 from protocol.picture_code import Painter, blacken, layout_of
@@ -69,7 +70,7 @@ class SourceFilm:
         self.width, self.height = 0, 0  # px, of the first picture
         self.fps = fps
         self.walls: Walls | None = None  # nobody knows them
-        self._source = source
+        self._source, self._name = source, source_name(source)
         self._wanted_size = size
         self._truth = truth or {}
         self._start = clock()  # s, when the film began
@@ -133,7 +134,7 @@ class SourceFilm:
         await asyncio.wait([self._filming])
         error = None if self._filming.cancelled() else self._filming.exception()
         if error is not None:
-            raise SourceError(f"--source {self._source}: {error!r}") from error
+            raise SourceError(f"--source {self._name}: {error!r}") from error
 
     def where(self, now: float) -> Point | None:
         """Return the ball's true centre at a time (s), in px, on the line between two frames; None if unknown."""
@@ -161,7 +162,7 @@ class SourceFilm:
             newest, fault = self._shot, await self._film_once()
             return self._shot is not newest, fault
 
-        await keep_reading(self._source, film_once)
+        await keep_reading(self._name, film_once)
 
     async def _film_once(self) -> str | None:
         """Show a source from its beginning to its end; return what is wrong with it, if anything is."""
@@ -233,7 +234,7 @@ class SourceFilm:
         """Tell something of the source in the log, once: a damaged file has the same faults again in every round."""
         if text not in self._told and len(self._told) < MOST_TOLD:
             self._told.add(text)
-            logger.warning("source %s: %s", self._source, text)
+            logger.warning("source %s: %s", self._name, text)
 
     def _show(self, n: int | None, image: Image) -> None:
         """Make a picture the newest frame of the film; `n` is its number in the file, None where that is unknown."""

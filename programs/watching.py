@@ -23,6 +23,7 @@ from ball_track import Image
 from common.decoding import Reader, Source, camera_of, keep_reading, locate, reader_ended
 from common.rendering import Renderer, SourceError
 from common.sessions import End, PeerError
+from common.urls import source_name
 from common.waiting import start
 from finding.viewer import Look, Viewer
 from protocol.matching import stamp
@@ -64,6 +65,7 @@ class Watching:
     ) -> None:
         self.counts = dict.fromkeys(Watched._fields, 0)
         self._source, self._options = source, dict(options)
+        self._shown_as = source_name(source)
         self._on_frame, self._send = on_frame, send
         self._film: Film | None = None
         self._told_at = 0.0  # s, when the server told of it last
@@ -106,7 +108,7 @@ class Watching:
         if self._failure.done():
             self._failure.result()
         if not self._first.is_set():
-            raise PeerError(f"--watch {self._source}: no picture within {START_TIMEOUT:g} s")
+            raise PeerError(f"--watch {self._shown_as}: no picture within {START_TIMEOUT:g} s")
         return True
 
     async def until_end(self) -> End:
@@ -132,7 +134,7 @@ class Watching:
 
     def _fail(self, error: Exception) -> None:
         if not self._failure.done():
-            fault = f"--watch {self._source}: {error}" if isinstance(error, SourceError) else f"--watch: {error!r}"
+            fault = f"--watch {self._shown_as}: {error}" if isinstance(error, SourceError) else f"--watch: {error!r}"
             self._failure.set_exception(PeerError(fault))
 
     # --- What the server tells, and is told --------------------------------------------------------
@@ -179,7 +181,7 @@ class Watching:
         """Say something in the log, once for each source."""
         if text[:12] not in self._hints:
             self._hints.add(text[:12])
-            logger.warning("watching %s: %s", self._source, text)
+            logger.warning("watching %s: %s", self._shown_as, text)
 
     # --- Pictures ----------------------------------------------------------------------------------
 
@@ -203,7 +205,7 @@ class Watching:
                     return True, fault or "it has ended"
             return False, fault
 
-        await keep_reading(self._source, read_once)
+        await keep_reading(self._shown_as, read_once)
 
     async def _read_once(self, source: Source) -> tuple[bool, str | None]:
         """Look at pictures to the end; return whether there was one, and what is wrong, if anything is."""
@@ -226,7 +228,7 @@ class Watching:
         return came, None
 
     def _say(self, text: str) -> None:
-        logger.warning("watching %s: %s", self._source, text)
+        logger.warning("watching %s: %s", self._shown_as, text)
 
     def _take(self, look: Look) -> None:
         """Count a picture, and hand on the frame that it shows, if that is seen for the first time."""

@@ -4,8 +4,10 @@ import argparse
 
 import pytest
 
+import server
 from common import urls
 from programs import client_options, server_options
+from tools.procfs import free_port
 
 SECRET = "s3cret"
 
@@ -64,3 +66,12 @@ def test_media_server_goes_with_video_only(parse, argv: list[str], capsys: pytes
     with pytest.raises(SystemExit):
         parse(argv)
     assert "has an effect with --transport media only" in capsys.readouterr().err
+
+
+def test_log_of_a_source_has_no_password(capfd: pytest.CaptureFixture[str]):
+    """What cannot be opened is named without the name and password in its address."""
+    source = f"rtsp://me:{SECRET}@127.0.0.1:1/film"
+    assert server.main(["--source", source, "--signaling-port", str(free_port())]) == 1
+    said = capfd.readouterr().err
+    assert "--source rtsp://127.0.0.1:1/film: " in said
+    assert SECRET not in said
