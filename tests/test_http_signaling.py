@@ -3,12 +3,16 @@
 import asyncio
 import contextlib
 import os
+import socket
 import ssl
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -248,3 +252,95 @@ async def test_answer_without_an_end_is_cut():
     async with endpoint(handler) as url, signaling(f"{url}/whip") as ours:
         await ours.send(OFFER)
         assert len((await ours.receive()).sdp) <= http_signaling.MAX_ANSWER
+
+
+async def test_answer_in_pieces_is_taken_whole():
+    """An answer need not come in one packet."""
+    pieces = [b"v=0\r\n", b"o=- 1 1 IN IP4 0.0.0.0\r\n", b"s=-\r\n"]
+    taken = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=201)
+        await response.prepare(request)
+        for piece in pieces:
+            await response.write(piece)
+            await asyncio.wait([asyncio.create_task(taken.wait())], timeout=0.1)
+        return response
+
+    async with endpoint(handler) as url, signaling(f"{url}/whip") as ours:
+        await ours.send(OFFER)
+        assert (await ours.receive()).sdp.encode() == b"".join(pieces)
+
+
+@pytest.mark.parametrize("status", [201, 307])
+@pytest.mark.parametrize("location", ["http://[::1", "http://host:99999/", "mailto:somebody"])
+async def test_location_that_leads_nowhere_is_one_line(status: int, location: str):
+    """A server that says where its session is, and says nonsense, is a fault of its own, and no traceback of ours."""
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(status=status, text="v=1", headers={"Location": location})
+
+    async with endpoint(handler) as url, signaling(f"{url}/whip") as ours:
+        with pytest.raises(PeerError, match="--whip"):
+            await ours.send(OFFER)
+
+
+@pytest.mark.parametrize(
+    "link", ['<http://[::1>; rel="ice-server"', '<turn:h:99999>; rel="ice-server"', "<//:x>; rel=a"]
+)
+async def test_link_that_cannot_be_read_is_left_out(link: str):
+    """A server that names nonsense to be asked is used without that."""
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(status=201, text="v=1", headers={"Link": link})
+
+    async with endpoint(handler) as url, signaling(f"{url}/whip") as ours:
+        await ours.connect()
+        await ours.send(OFFER)
+        assert (await ours.receive()).sdp == "v=1"
+        assert ours.ice_servers == ()
+
+
+async def test_servers_that_are_named_are_bounded():
+    """A server that names other ones each time, as with passwords that hold for a day, makes nothing grow."""
+    count = iter(range(10_000))
+
+    async def handler(_: web.Request) -> web.Response:
+        named = (f'<turn:turn.example>; rel="ice-server"; username="{next(count)}"; credential="x"' for _ in range(9))
+        return web.Response(status=201, text="v=1", headers={"Link": ", ".join(named)})
+
+    known: tuple[IceServer, ...] = ()
+    async with endpoint(handler) as url:
+        for _ in range(5):
+            ours = HttpSignaling(f"{url}/whip", "--whip", None, "", known)
+            await ours.connect()
+            await ours.close()
+            known = ours.ice_servers
+    assert len(known) == http_signaling.MAX_ICE_SERVERS
+    assert known[0].username == "36"  # the newest first
+
+
+def test_end_does_not_wait_for_the_name_service(monkeypatch: pytest.MonkeyPatch):
+    """Who is stopped while a media server's name is looked up ends, whatever the name service does."""
+    answered, stock = threading.Event(), socket.getaddrinfo
+
+    def hang(host: str, *args: Any, **kwargs: Any) -> Any:
+        if host == "media.example":
+            answered.wait(60)
+            raise socket.gaierror
+        return stock(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+
+    async def give_up() -> None:
+        async with signaling("http://media.example/whip") as ours, asyncio.timeout(0.05):
+            await ours.connect()
+
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        asyncio.run(give_up())
+    assert time.monotonic() - began < 30
+    answered.set()
+    for thread in threading.enumerate():
+        if thread.name == "look up media.example":
+            thread.join(10)

@@ -21,11 +21,13 @@ from http import HTTPStatus
 from typing import Any
 
 import aiohttp
+from aiohttp.abc import ResolveResult
 from aiortc import RTCSessionDescription
 from aiortc.contrib.signaling import TcpSocketSignaling
 from yarl import URL
 
 from common.ice import IceConfig, IceServer
+from common.names import look_up
 from common.sessions import PeerError, SessionError
 from common.urls import without_secrets
 
@@ -35,6 +37,7 @@ SDP = "application/sdp"
 REQUEST_TIMEOUT = 5.0  # s for one request
 GOODBYE_TIMEOUT = 2.0  # s for DELETE: who ends does not wait for long
 MAX_REDIRECTS = 5
+MAX_ICE_SERVERS = 16  # that a server has named, the newest; passwords change
 MAX_ANSWER = 65536  # bytes
 MAX_RETRY_AFTER = 60.0  # s that a server may ask us to wait
 KEEP_METHOD = (HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT)
@@ -108,18 +111,28 @@ class HttpSignaling(TcpSocketSignaling):
         for _ in range(MAX_REDIRECTS + 1):
             async with self._request("POST", url, data=descr.sdp, headers={"Content-Type": SDP}) as response:
                 if response.status in KEEP_METHOD and "Location" in response.headers:
-                    url = response.url.join(URL(response.headers["Location"]))
-                    if url.scheme not in ("http", "https"):
-                        raise PeerError(f"{self._name}: is sent on to what is not HTTP")
+                    url = self._location(response)
                     continue
                 if "Location" in response.headers and response.status in (HTTPStatus.CREATED, HTTPStatus.OK):
-                    self._session = response.url.join(URL(response.headers["Location"]))
+                    self._session = self._location(response)
                 await self._check(response)
                 self._note_ice_servers(response)
-                answer = (await response.content.read(MAX_ANSWER)).decode("utf-8", "replace")
+                answer = (await read_whole(response.content)).decode("utf-8", "replace")
             self._answer.set_result(RTCSessionDescription(answer, "answer"))
             return
         raise PeerError(f"{self._name}: is sent on without end")
+
+    def _location(self, response: aiohttp.ClientResponse) -> URL:
+        """Return where an answer sends us, or where it says that the session is.
+
+        Raises:
+            PeerError: that is nowhere.
+        """
+        with contextlib.suppress(ValueError):
+            url = response.url.join(URL(response.headers["Location"]))
+            if url.scheme in ("http", "https") and url.host:
+                return url
+        raise PeerError(f"{self._name}: its Location is no address of HTTP")
 
     async def receive(self) -> Any:
         """Return the answer; after that, wait for ever: HTTP has no goodbye of the server's."""
@@ -149,7 +162,8 @@ class HttpSignaling(TcpSocketSignaling):
         """
         if self._http is None:
             timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT)
-            self._http = aiohttp.ClientSession(trust_env=True, timeout=timeout)
+            connector = aiohttp.TCPConnector(resolver=_Resolver())
+            self._http = aiohttp.ClientSession(connector=connector, trust_env=True, timeout=timeout)
         headers = dict(content.pop("headers", {}))
         if self._token is not None and url.origin() == self.url.origin():
             headers["Authorization"] = f"Bearer {self._token}"
@@ -158,7 +172,7 @@ class HttpSignaling(TcpSocketSignaling):
                 yield response
         except aiohttp.ClientConnectorCertificateError as error:
             raise PeerError(f"{self._name}: its certificate is not trusted: {error.certificate_error}") from None
-        except aiohttp.InvalidURL:
+        except ValueError:  # of aiohttp, or of a name that cannot be looked up
             raise PeerError(f"{self._name}: is no address") from None
         except TimeoutError:
             raise SessionError(f"{self._name}: no answer within {REQUEST_TIMEOUT:g} s") from None
@@ -193,13 +207,36 @@ class HttpSignaling(TcpSocketSignaling):
     def _note_ice_servers(self, response: aiohttp.ClientResponse) -> None:
         """Take note of the STUN and TURN servers that an answer names."""
         named: list[IceServer] = []
-        for link in response.links.getall("ice-server", []):
+        try:
+            links = response.links.getall("ice-server", [])
+        except ValueError:  # one of them is no address
+            logger.info("%s: a Link that cannot be read", self._name)
+            return
+        for link in links:
             try:
                 name, password = (str(link[key]) if key in link else None for key in ("username", "credential"))
                 named.append(IceServer(str(link["url"]), name, password))
             except ValueError as error:
                 logger.info("%s: an ice-server that cannot be used: %s", self._name, error)
-        self.ice_servers = tuple(dict.fromkeys((*named, *self.ice_servers)))
+        self.ice_servers = tuple(dict.fromkeys((*named, *self.ice_servers)))[:MAX_ICE_SERVERS]
+
+
+class _Resolver(aiohttp.ThreadedResolver):
+    """Looks a name up in a thread that nobody waits for at the end; aiohttp's own finds the answer there already."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        await look_up(host)
+        return await super().resolve(host, port, family)
+
+
+async def read_whole(content: aiohttp.StreamReader) -> bytes:
+    """Return what comes, in however many pieces, up to MAX_ANSWER bytes."""
+    read = b""
+    while len(read) < MAX_ANSWER and (piece := await content.read(MAX_ANSWER - len(read))):
+        read += piece
+    return read
 
 
 def joined(ours: IceConfig, theirs: tuple[IceServer, ...]) -> IceConfig:
@@ -220,8 +257,10 @@ def reason_of(error: aiohttp.ClientError) -> str:
 
 async def own_address(url: URL) -> str | None:
     """Return the address of this machine by which there is a way to another; None if there is none."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, UnicodeError):
         loop = asyncio.get_running_loop()
+        async with asyncio.timeout(REQUEST_TIMEOUT):
+            await look_up(url.host or "")
         family, kind, _, _, address = (await loop.getaddrinfo(url.host, url.port, type=socket.SOCK_DGRAM))[0]
         with socket.socket(family, kind) as probe:
             probe.connect(address)  # of UDP: nothing is sent
