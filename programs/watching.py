@@ -74,7 +74,7 @@ class Watching:
         self._names: OrderedDict[int, tuple[int, bool]] = OrderedDict()  # number and sharpness, by what it is called
         self._newest = self._newest_read = 0.0  # s, when a picture came, and one with a number of ours
         self._blank = False  # the newest picture
-        self._hints: set[str] = set()  # that were given
+        self._hints: set[str] = set()  # kinds of those that were given
         self._first = asyncio.Event()  # the first picture has come
         self._reader: Reader | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -165,22 +165,27 @@ class Watching:
         doubled = counts["mixed"] + counts["torn"]
         if counts["pictures"] >= ENOUGH and doubled >= MANY * counts["pictures"]:
             self._hint(
+                "doubled",
                 f"{doubled} of {counts['pictures']} pictures show two frames at once: film at half the camera's rate "
-                "(server.py --fps 15) with a short exposure; grab a screen at twice the film's rate"
+                "(server.py --fps 15) with a short exposure; grab a screen at twice the film's rate",
             )
         if now - self._newest >= STALL_AFTER or now - self._newest_read < QUIET_AFTER:
             return
         if self._blank:
-            self._hint("the pictures are of one colour: is the lens covered, or the screen dark?")
+            self._hint("blank", "the pictures are of one colour: is the lens covered, or the screen dark?")
         elif counts["foreign"]:
-            self._hint("the number in the picture is none of this server's: another film, or an old picture of it")
+            self._hint(
+                "foreign", "the number in the picture is none of this server's: another film, or an old picture of it"
+            )
         else:
-            self._hint("no number in the picture: the film has to be in it whole, with its outline, and upright")
+            self._hint(
+                "unread", "no number in the picture: the film has to be in it whole, with its outline, and upright"
+            )
 
-    def _hint(self, text: str) -> None:
-        """Say something in the log, once for each source."""
-        if text[:12] not in self._hints:
-            self._hints.add(text[:12])
+    def _hint(self, kind: str, text: str) -> None:
+        """Say something in the log, once for each source and kind."""
+        if kind not in self._hints:
+            self._hints.add(kind)
             logger.warning("watching %s: %s", self._shown_as, text)
 
     # --- Pictures ----------------------------------------------------------------------------------
