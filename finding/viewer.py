@@ -2,7 +2,8 @@
 
 A picture of the film's own size is the film, as long as its number can be read there. Else the film is searched for in
 the picture (outline.py), and where it was found it is looked for from then on, at the cost of a look alone. What cannot
-be read for half a second is searched for again: a tripod was bumped, a window was moved.
+be read for half a second is searched for again: a tripod was bumped, a window was moved. A number is also read where
+the film has moved by a few px, and the ball would be off by as much: so its outline is measured every half second.
 
 This module knows no clock, no camera and no network.
 """
@@ -17,7 +18,8 @@ from ball_track import BLACK_YUV, Image, planes
 from finding.outline import Mapping, Maps, candidates, grid_of, maps_of, read_through, refine, sample
 from protocol.picture_code import DARK, LIGHT, CodeLayout, Legibility, Reading, read
 
-HEAL_AFTER = 0.5  # s without a number, after which the film is searched for, and between two searches
+HEAL_AFTER = 0.5  # s without a number, after which the film is searched for; between two searches, or measurements
+MOVED = 0.25  # px of the picture by which a corner of the film has to be elsewhere to have moved
 EXACT = 3  # levels by which a screen's own picture may be off; more is a camera's, and is stretched to the film's
 BLANK = 20  # levels that the lightest and the darkest of a picture are apart, below which it shows nothing
 
@@ -48,7 +50,7 @@ class Viewer:
         self._mapping: Mapping | None = None  # None: the picture is the film
         self._places: tuple[Maps, Maps] | None = None  # where its samples are in the picture's planes
         self._size = (0, 0)  # of the pictures
-        self._last_read = self._last_search = -np.inf  # s
+        self._last_read = self._last_search = self._last_measured = -np.inf  # s
 
     def look(self, image: Image, now: float) -> Look:
         """Look at a picture at time `now` (s).
@@ -64,10 +66,14 @@ class Viewer:
         known = reading.legibility is Legibility.READ and self._accept(reading)
         if known:
             self._last_read = now
+            if self._mapping is not None and now - self._last_measured >= HEAL_AFTER:
+                self._last_measured = now
+                if self._follow(seen[0], self._mapping):
+                    reading, levels = self._read(seen[0], self._mapping)
         elif now - max(self._last_read, self._last_search) >= HEAL_AFTER:
             self._last_search = now
             if self._search(seen[0]):
-                self._last_read = now
+                self._last_read = self._last_measured = now
                 reading, levels = self._read(seen[0], self._mapping)
         if reading.legibility is not Legibility.READ:
             few = seen[0][::16, ::16]
@@ -94,12 +100,28 @@ class Viewer:
                 continue
             refined = refine(luma, self._layout, mapping)
             if refined is not None and self._is_film(luma, refined):
-                self._mapping = refined
-                width, height = self._layout.width, self._layout.height
-                chroma = (refined.project(grid_of((width, height), 2)) - 0.5) / 2
-                self._places = maps_of(refined.project(grid_of((width, height)))), maps_of(chroma)
+                self._see_through(refined)
                 return True
         return False
+
+    def _follow(self, luma: Image, mapping: Mapping) -> bool:
+        """Measure where the film is that was read through a mapping; return whether it has moved."""
+        width, height = mapping.film
+        corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float64)
+        refined = refine(luma, self._layout, mapping)
+        if refined is None or np.abs(refined.project(corners) - mapping.project(corners)).max() < MOVED:
+            return False
+        if not self._is_film(luma, refined):
+            return False
+        self._see_through(refined)
+        return True
+
+    def _see_through(self, mapping: Mapping) -> None:
+        """Look for the film there from now on."""
+        self._mapping = mapping
+        size = self._layout.width, self._layout.height
+        chroma = (mapping.project(grid_of(size, 2)) - 0.5) / 2
+        self._places = maps_of(mapping.project(grid_of(size))), maps_of(chroma)
 
     def _is_film(self, luma: Image, mapping: Mapping | None) -> bool:
         reading, _ = self._read(luma, mapping)

@@ -145,6 +145,17 @@ def test_look_heals_half_a_second_after_the_view_was_moved() -> None:
     assert viewer.searches == 2
 
 
+def test_look_follows_a_film_that_moves_and_can_still_be_read() -> None:
+    """A tripod that sinks by a few px leaves the number legible, and the ball is where it belongs in half a second."""
+    viewer = Viewer(LAYOUT, accept)
+    assert viewer.look(picture_of(coded_image(SCENE, 1), seen_from(SKEWED)), 0).reading.number == 1
+    look = viewer.look(picture_of(coded_image(SCENE, 20), seen_from(SKEWED + np.array((3, -3)))), 0.6)
+    ball = ball_in(look)
+    assert (look.reading.number, viewer.searches) == (20, 1)
+    assert ball is not None
+    assert math.dist(ball, SCENE.position(20)) < 0.1
+
+
 def test_look_passes_over_another_film_in_the_picture() -> None:
     """Of two films in one picture that one is looked at whose numbers are of the run."""
     theirs = picture_of(coded_image(SCENE, 5, run=RUN ^ 1), seen_from(CORNERS * 0.9 + (5, 5), size=(1280, 720)))
