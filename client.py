@@ -145,6 +145,8 @@ class Client:
         if self._failure is not None:
             print(f"client.py: error: {self._failure}", file=sys.stderr)
         print(self._so_far())
+        if self._watching is not None:
+            print(self._watching.so_far())
         if self._faults is not None:
             print(self._faults)
         return 1 if self._failure is not None or self._views.failed else 0

@@ -41,6 +41,14 @@ def explain(error: ImportError) -> str | None:
     if not package or (ROOT / package).is_dir() or (ROOT / f"{package}.py").exists():
         return None
     if isinstance(error, ModuleNotFoundError):
-        return f"the package {package} is missing: {NOT_INSTALLED}"
+        return f"the package {package} is missing: {NOT_INSTALLED}{_other_python()}"
     name, advice = ("OpenCV", NO_DESKTOP) if package == "cv2" else (package, NOT_INSTALLED)
     return f"{name} cannot be loaded ({error}): {advice}"
+
+
+def _other_python() -> str:
+    """Return what to say where packages were installed for another Python than this one: in .venv, by `make run`."""
+    venv = ROOT / ".venv"
+    if not (venv / "bin/python").exists() or Path(sys.prefix).resolve() == venv.resolve():
+        return ""
+    return "; what is installed in .venv is there for .venv/bin/python, not for this python3"

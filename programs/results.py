@@ -10,7 +10,7 @@ from typing import Any
 
 from common.waiting import start
 from film.drawn import Footage
-from programs.session import VIEWER, Session
+from programs.session import ELSEWHERE, VIEWER, Session
 from scoring.budget import judge
 from scoring.metrics import ServerMetrics
 from scoring.records import Records
@@ -103,7 +103,8 @@ class Results:
             return
         self.sessions.discard(session)
         self._ended.merge(session.ledger.tally)
-        end = f"{session.kind} {session.number} from {session.peer}: {session.ledger.end}"
+        way = ", film seen elsewhere" if session.transport == ELSEWHERE else ""
+        end = f"{session.kind} {session.number} from {session.peer}{way}: {session.ledger.end}"
         if session.kind == VIEWER:
             self.viewers += 1
             self._terminal.say(end)

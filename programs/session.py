@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # server.py runs as __main__, and is not to be imported a sec
 logger = logging.getLogger(__name__)
 
 VIEWER = "viewer"  # the kind of one who opens no channel
+ELSEWHERE = "elsewhere"  # the transport of one who sees the film behind a media server, on a screen, in a picture
 FILM_INTERVAL = 1.0  # s
 DRAIN_TIMEOUT = 0.5  # s at the end for the reports of frames that are still on their way
 
@@ -162,7 +163,7 @@ class Session:
         await self._link.close()
         self._link = ServerLine(self._signaling, self._account.on_message)
         self.ledger.tally.network = self._link.traffic
-        self.transport, self.codec = "elsewhere", "unknown"
+        self.transport, self.codec = ELSEWHERE, "unknown"
         self.ledger.begin_at_first_report()
         self._unsubscribe = self._server.film.tell(self._on_shown)
         self._telling = start(self._tell_film(), self._on_failure)

@@ -160,6 +160,10 @@ class Watching:
         """Tell the server what was seen so far."""
         self._send(Watched(**self.counts))
 
+    def so_far(self) -> str:
+        """Return what was seen so far as one line."""
+        return f"{self._shown_as}: " + "  ".join(f"{name} {number}" for name, number in self.counts.items())
+
     def _watch_reading(self, now: float) -> None:
         counts = self.counts
         doubled = counts["mixed"] + counts["torn"]

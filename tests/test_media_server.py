@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import AsyncIterator
 from fractions import Fraction
@@ -75,6 +76,8 @@ def test_every_client_has_a_whole_ledger(tmp_path: Path):
                 stack.enter_context(client)
             assert [client.wait() for client in clients] == [0, 0, 0]
         assert server_program.end() == 0
+    ends = re.findall(r"^client \d from \S+?(, film seen elsewhere)?: bye", server_program.output, re.MULTILINE)
+    assert sorted(map(bool, ends)) == [False, True, True]  # a person can tell which one went which way
     summary = read_summary(path)
     assert summary["published"] == {"url": f"{url}/whip", "sessions": 1, "end": ""}
     assert sorted(client["transport"] for client in summary["clients"]) == ["elsewhere", "elsewhere", "media"]

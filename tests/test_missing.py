@@ -1,9 +1,11 @@
 """Promises of the programs where a package is missing: one line that says which, and what to do; status 1."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from common import missing
 from common.missing import explain
 from support.programs import run
 from tools.procfs import free_port
@@ -32,6 +34,18 @@ def test_program_says_which_package_is_missing(
         assert ending.wait() == 1
         assert ending.lines[-1].startswith(f"{program}: error: {told}")
         assert "Traceback" not in ending.output
+
+
+def test_explain_names_the_python_that_has_the_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Who has the packages in .venv, and starts a program with the system's Python, is told which one to take."""
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/python").touch()
+    monkeypatch.setattr(missing, "ROOT", tmp_path)
+    error = ModuleNotFoundError("No module named 'av'", name="av")
+    monkeypatch.setattr(sys, "prefix", "/usr")
+    assert ".venv/bin/python" in (explain(error) or "")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    assert ".venv" not in (explain(error) or "")
 
 
 def test_explain_leaves_our_own_faults_alone():

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 import socket
 import threading
 import time
@@ -308,6 +309,7 @@ def test_watch_of_a_server_without_code_ends_with_one_line() -> None:
         with run("client.py", "--signaling-port", port, "--view", "none", "--watch", "nothing.mp4") as client:
             assert client.wait() == 1
     assert "start server.py with --code" in client.output
+    assert re.search(r"^nothing\.mp4: pictures 0  again 0  unread 0 ", client.output, re.MULTILINE)
 
 
 @pytest.mark.screen
