@@ -99,7 +99,11 @@ class Watching:
         film = self._film
         if film is None or film.run is None:
             raise PeerError("--watch: the film has no numbers in its pictures; start server.py with --code")
-        self._viewer = Viewer(layout_of(film.width, film.height), lambda reading: self._name(reading) is not None)
+        try:
+            layout = layout_of(film.width, film.height)
+        except ValueError as error:
+            raise PeerError(f"--watch: the server's film cannot have numbers: {error}") from None
+        self._viewer = Viewer(layout, lambda reading: self._name(reading) is not None)
         self._newest = self._newest_read = time.monotonic()
         self._tasks = [start(each, self._fail) for each in (self._read(), self._keep_telling())]
         arrived = asyncio.create_task(self._first.wait())

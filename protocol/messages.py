@@ -44,6 +44,7 @@ MAX_REPORTS = 8  # in one message
 MAX_ABOUT = 400  # characters
 MAX_PIXELS = 65536.0  # a coordinate beyond it is nonsense
 MAX_TICKS = 2**63
+MAX_SIDE, MAX_FPS = 16384, 1000.0  # px, frames a second; a film beyond them is nonsense
 
 
 class MessageError(ValueError):
@@ -327,13 +328,16 @@ def _checked(field: str, value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise MessageError(f"{field} is not a number")
     if field in ("pts", "k", "run", "width", "height", *COUNTS):
-        return _whole(field, value, -MAX_TICKS if field == "pts" else -1 if field == "k" else 0)
+        whole = _whole(field, value, -MAX_TICKS if field == "pts" else -1 if field == "k" else 0)
+        if field in ("width", "height") and not 0 < whole <= MAX_SIDE:
+            raise MessageError(f"{field} is out of range")
+        return whole
     try:
         number = float(value)
     except OverflowError:  # a whole number of hundreds of digits
         raise MessageError(f"{field} is out of range") from None
     if not math.isfinite(number):
         raise MessageError(f"{field} is not finite")
-    if field in ("x", "y") and abs(number) > MAX_PIXELS:
+    if (field in ("x", "y") and abs(number) > MAX_PIXELS) or (field == "fps" and not 0 < number <= MAX_FPS):
         raise MessageError(f"{field} is out of range")
     return number

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from protocol.messages import (
     KINDS,
+    MAX_FPS,
     MAX_LENGTH,
     MAX_PIXELS,
     MAX_REPORTS,
+    MAX_SIDE,
     MAX_TICKS,
     NAMES,
     About,
@@ -36,6 +38,7 @@ from protocol.messages import (
 ticks = st.integers(-MAX_TICKS, MAX_TICKS - 1)
 counts = st.integers(0, MAX_TICKS - 1)
 pixels = st.floats(-MAX_PIXELS, MAX_PIXELS)
+sides = st.integers(1, MAX_SIDE)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 reports: st.SearchStrategy[Found | Missed | Skipped] = st.one_of(
     st.builds(Found, ticks, pixels, pixels), st.builds(Missed, ticks), st.builds(Skipped, ticks)
@@ -48,7 +51,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(About, st.text(st.characters(exclude_categories=["C", "Z"]), max_size=60)),
     st.just(Curious()),
     st.builds(Watched, counts, counts, counts, counts, counts, counts),
-    st.builds(Film, counts, counts, finite, counts | st.none(), st.just(-1) | counts),
+    st.builds(Film, sides, sides, st.floats(1, MAX_FPS), counts | st.none(), st.just(-1) | counts),
     st.builds(Score, ticks, finite | st.none(), finite, counts, counts),
     st.builds(Truth, ticks, pixels, pixels),
 )
@@ -302,3 +305,15 @@ def test_message_error_never_quotes_the_peer() -> None:
         with pytest.raises(MessageError) as caught:
             parse(text)
         assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("width", 0), ("height", MAX_SIDE + 1), ("width", 2**62), ("fps", 0), ("fps", -30.0), ("fps", 1e308)],
+)
+def test_parse_refuses_a_film_that_cannot_be(field: str, value: float) -> None:
+    """A client makes pictures of the size that it is told of, and reckons with the rate: both are bounded."""
+    fields = {"type": "film", "width": 640, "height": 480, "fps": 30.0, "run": 7, "k": 0}
+    assert parse(json.dumps(fields)) == Film(640, 480, 30.0, 7, 0)
+    with pytest.raises(MessageError, match=field):
+        parse(json.dumps({**fields, field: value}))

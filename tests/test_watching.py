@@ -220,6 +220,14 @@ async def test_watch_of_a_film_without_numbers_says_what_to_do(
     await watcher.way.close()
 
 
+async def test_watch_of_a_film_too_small_for_numbers_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that says it has numbers where there is no room for them is at fault, and no traceback of ours."""
+    watcher = Watcher("0", monkeypatch, Film(8, 8, FPS, RUN, FIRST))
+    with pytest.raises(PeerError, match="too small"):
+        await watcher.way.open()
+    await watcher.way.close()
+
+
 def test_sources_of_names_what_ffmpeg_opens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cameras, screens, places on screens and streams are opened in their own ways, a person's options first."""
     monkeypatch.setenv("DISPLAY", ":7")
