@@ -344,3 +344,21 @@ def test_end_does_not_wait_for_the_name_service(monkeypatch: pytest.MonkeyPatch)
     for thread in threading.enumerate():
         if thread.name == "look up media.example":
             thread.join(10)
+
+
+async def test_reason_moves_no_cursor():
+    """The words beside a status are a stranger's: they are told as what can be printed."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 400 no\x1b[2J\x9bway" + 500 * b"a" + b"\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with signaling(f"http://127.0.0.1:{port}/whip") as ours:
+            with pytest.raises(PeerError) as told:
+                await ours.send(OFFER)
+    assert str(told.value).isprintable()
+    assert "400 no?[2J?way" in str(told.value)
+    assert len(str(told.value)) < 200

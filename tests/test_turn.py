@@ -336,3 +336,11 @@ def test_no_log_has_the_name_at_a_relay(caplog: pytest.LogCaptureFixture) -> Non
     assert "O'Hara" not in caplog.text
     assert caplog.text.count("'REALM': 'ball'") == 2
     assert ice.hide_names in logger.filters
+
+
+def test_a_refusals_words_move_no_cursor() -> None:
+    """What a relay says of its refusal is a stranger's: it is told as one short line of what can be printed."""
+    told = ice.explain(refused(400, "no\n\x1b[2Jline" + "a" * 500), IceServer("turn:a"))
+    assert told.isprintable()
+    assert told.startswith("refuses (400 no??[2Jline")
+    assert len(told) < 150

@@ -29,6 +29,7 @@ from yarl import URL
 from common.ice import IceConfig, IceServer
 from common.names import look_up
 from common.sessions import PeerError, SessionError
+from common.strangers import printable
 from common.urls import without_secrets
 
 logger = logging.getLogger(__name__)
@@ -189,7 +190,7 @@ class HttpSignaling(TcpSocketSignaling):
         status = response.status
         if status in (HTTPStatus.CREATED, HTTPStatus.OK):
             return
-        said = f"{self._name}: {status} {response.reason or ''}".rstrip()
+        said = f"{self._name}: {status} {printable(response.reason or '')}".rstrip()
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED):
             wrong = f"is the token in {self._variable} right?" if self._token else f"{self._variable} has no token"
             if response.url.origin() != self.url.origin():

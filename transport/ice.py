@@ -21,6 +21,7 @@ from aiortc.rtcconfiguration import RTCBundlePolicy, RTCIceTransportPolicy
 
 from common.ice import CREDENTIAL, SECRET, USERNAME, IceConfig, IceServer
 from common.names import look_up
+from common.strangers import printable
 from transport.aiortc_ice import CANDIDATE, Relay, noting
 
 logger = logging.getLogger(__name__)
@@ -128,14 +129,19 @@ def explain(error: Exception, server: IceServer) -> str:
 
 def _explain_code(error: stun.TransactionFailed, server: IceServer) -> str:
     """Return what a server's refusal says of it."""
-    code, phrase = error.response.attributes.get("ERROR-CODE", (0, "no reason"))
-    told = f"({code} {phrase.strip()})"
+    code, told = _refusal(error)
     if code != 401:
         return f"{CODES.get(code, 'refuses')} {told}"
     if server.username is None:
         return f"wants a name and a password {told}, and none are given: {USERNAME} and {CREDENTIAL}, or {SECRET}"
     names = f"{USERNAME} and {CREDENTIAL}, or {SECRET}"
     return f"refuses name and password {told}: wrong, or no longer good, or a clock is wrong; see {names}"
+
+
+def _refusal(error: stun.TransactionFailed) -> tuple[int, str]:
+    """Return the code of a server's refusal, and the same with its words."""
+    code, phrase = error.response.attributes.get("ERROR-CODE", (0, "no reason"))
+    return code, f"({code} {printable(phrase)})"
 
 
 # --- Looking at a server -------------------------------------------------------------------------
@@ -238,8 +244,7 @@ async def keep_relay(relay: Relay, silence: Callable[[], float], url: str) -> No
                 logger.warning("%s answers nothing any more", url)
             silent = True
         except stun.TransactionFailed as error:
-            code, phrase = error.response.attributes.get("ERROR-CODE", (0, "no reason"))
-            logger.warning("%s relays no more for us (%s %s)", url, code, phrase.strip())
+            logger.warning("%s relays no more for us %s", url, _refusal(error)[1])
             return
         except ConnectionError:
             return
