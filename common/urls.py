@@ -6,7 +6,7 @@ import re
 from urllib.parse import urlsplit
 
 WHIP_TOKEN, WHEP_TOKEN = "BALL_WHIP_TOKEN", "BALL_WHEP_TOKEN"  # in the environment: a command line can be read by all
-CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+CREDENTIALS = re.compile(r"(?<=://)[^/?#]*@")  # a password may have an @, for FFmpeg, and a space
 LONG = re.compile(r"(?<=/)[\w-]{20,}(?=[/?#]|$)")  # a part of a path that may be a key; some services have it there
 KEYS = re.compile(r"(?<=[?&])([^=&\s]*(?:token|key|jwt|auth|secret|pass|sig)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
 PRINTABLE = re.compile(r"[\x21-\x7e]+")

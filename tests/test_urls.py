@@ -7,6 +7,7 @@ import pytest
 import server
 from common import urls
 from programs import client_options, server_options
+from scoring.settings import plain
 from tools.procfs import free_port
 
 SECRET = "s3cret"
@@ -66,6 +67,14 @@ def test_media_server_goes_with_video_only(parse, argv: list[str], capsys: pytes
     with pytest.raises(SystemExit):
         parse(argv)
     assert "has an effect with --transport media only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("password", [SECRET, f"p@{SECRET}", f"{SECRET}@", f"my {SECRET}", f":{SECRET}:"])
+def test_address_is_told_without_any_password_that_ffmpeg_takes(password: str):
+    """Cameras' passwords have what should be escaped in an address and seldom is: an @, a space."""
+    address = f"rtsp://me:{password}@camera/1"
+    assert urls.source_name(address) == "rtsp://camera/1"
+    assert plain(f"--source={address}") == "--source=rtsp://camera/1"
 
 
 def test_log_of_a_source_has_no_password(capfd: pytest.CaptureFixture[str]):
