@@ -1,9 +1,10 @@
 """Looks at a picture that shows the film somewhere, and gives the film's own frame, with the number that is in it.
 
-A picture of the film's own size is the film, as long as its number can be read there. Else the film is searched for in
-the picture (outline.py), and where it was found it is looked for from then on, at the cost of a look alone. What cannot
-be read for half a second is searched for again: a tripod was bumped, a window was moved. A number is also read where
-the film has moved by a few px, and the ball would be off by as much: so its outline is measured every half second.
+A picture of the film's own size is the film, as long as number and outline are where they belong. Else the film is
+searched for in the picture (outline.py), and where it was found it is looked for from then on, at the cost of a look
+alone. What cannot be read for half a second is searched for again: a tripod was bumped, a window was moved. A number is
+also read where the film is a few px aside, and the ball would be off by as much: so the outline is measured every half
+second.
 
 This module knows no clock, no camera and no network.
 """
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 
 from ball_track import BLACK_YUV, Image, planes
-from finding.outline import Mapping, Maps, candidates, grid_of, maps_of, read_through, refine, sample
+from finding.outline import Mapping, Maps, candidates, grid_of, mapping_of, maps_of, read_through, refine, sample
 from protocol.picture_code import DARK, LIGHT, CodeLayout, Legibility, Reading, read
 
 HEAL_AFTER = 0.5  # s without a number, after which the film is searched for; between two searches, or measurements
@@ -48,8 +49,12 @@ class Viewer:
         self.searches = 0  # how often the film was searched for
         self._layout, self._accept = layout, accept
         self._mapping: Mapping | None = None  # None: the picture is the film
+        size = layout.width, layout.height
+        self._corners = np.array([(0, 0), (size[0], 0), size, (0, size[1])], np.float64)
+        self._itself = mapping_of(size, size, self._corners, self._corners)
         self._places: tuple[Maps, Maps] | None = None  # where its samples are in the picture's planes
         self._size = (0, 0)  # of the pictures
+        self._in_place = False  # by its outline, when that was measured last
         self._last_read = self._last_search = self._last_measured = -np.inf  # s
 
     def look(self, image: Image, now: float) -> Look:
@@ -61,19 +66,20 @@ class Viewer:
         seen = planes(image)
         height, width = seen[0].shape
         if (width, height) != self._size:
-            self._size, self._mapping, self._last_read = (width, height), None, -np.inf
+            self._size, self._mapping, self._in_place, self._last_read = (width, height), None, False, -np.inf
         reading, levels = self._read(seen[0], self._mapping)
         known = reading.legibility is Legibility.READ and self._accept(reading)
+        if known and (not self._in_place or now - self._last_measured >= HEAL_AFTER):
+            self._last_measured = now
+            known = self._in_place = self._measure(seen[0])
+            reading, levels = self._read(seen[0], self._mapping) if known else (Reading(Legibility.UNREAD), levels)
         if known:
             self._last_read = now
-            if self._mapping is not None and now - self._last_measured >= HEAL_AFTER:
-                self._last_measured = now
-                if self._follow(seen[0], self._mapping):
-                    reading, levels = self._read(seen[0], self._mapping)
         elif now - max(self._last_read, self._last_search) >= HEAL_AFTER:
             self._last_search = now
             if self._search(seen[0]):
                 self._last_read = self._last_measured = now
+                self._in_place = True
                 reading, levels = self._read(seen[0], self._mapping)
         if reading.legibility is not Legibility.READ:
             few = seen[0][::16, ::16]
@@ -92,7 +98,7 @@ class Viewer:
     def _search(self, luma: Image) -> bool:
         """Search for the film in a picture; return whether it was found."""
         self.searches += 1
-        if self._mapping is not None and self._is_film(luma, None):
+        if self._mapping is not None and self._is_film(luma, None) and self._is_itself(luma):
             self._mapping = None
             return True
         for mapping in candidates(luma, self._layout):
@@ -104,17 +110,22 @@ class Viewer:
                 return True
         return False
 
-    def _follow(self, luma: Image, mapping: Mapping) -> bool:
-        """Measure where the film is that was read through a mapping; return whether it has moved."""
-        width, height = mapping.film
-        corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float64)
-        refined = refine(luma, self._layout, mapping)
-        if refined is None or np.abs(refined.project(corners) - mapping.project(corners)).max() < MOVED:
-            return False
-        if not self._is_film(luma, refined):
-            return False
-        self._see_through(refined)
+    def _measure(self, luma: Image) -> bool:
+        """Follow the film whose number was read in a picture; return whether it is where it is looked for now."""
+        if self._mapping is None:
+            return self._is_itself(luma)
+        refined = refine(luma, self._layout, self._mapping)
+        if refined is not None and self._differ(refined, self._mapping) and self._is_film(luma, refined):
+            self._see_through(refined)
         return True
+
+    def _is_itself(self, luma: Image) -> bool:
+        """Return whether a picture of the film's size has the outline where the film has it."""
+        refined = refine(luma, self._layout, self._itself)
+        return refined is not None and not self._differ(refined, self._itself)
+
+    def _differ(self, mapping: Mapping, other: Mapping) -> bool:
+        return bool(np.abs(mapping.project(self._corners) - other.project(self._corners)).max() >= MOVED)
 
     def _see_through(self, mapping: Mapping) -> None:
         """Look for the film there from now on."""

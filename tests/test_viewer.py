@@ -156,6 +156,16 @@ def test_look_follows_a_film_that_moves_and_can_still_be_read() -> None:
     assert math.dist(ball, SCENE.position(20)) < 0.1
 
 
+@pytest.mark.parametrize("shift", [(1, 1), (2, -2), (-3, -4)])
+def test_look_at_a_screen_grabbed_a_few_px_aside_names_no_frame(shift: tuple[int, int]) -> None:
+    """A picture of the film's size that cuts off some of it has a legible number, and every place in it is wrong."""
+    viewer = Viewer(LAYOUT, accept)
+    aside = seen_from(CORNERS + np.array(shift), size=(640, 480))
+    for n in range(2):
+        assert viewer.look(picture_of(coded_image(SCENE, n), aside, over=1), n / 30).shown is None
+    assert viewer.look(coded_image(SCENE, 3), 0.1).reading.number == 3
+
+
 def test_look_passes_over_another_film_in_the_picture() -> None:
     """Of two films in one picture that one is looked at whose numbers are of the run."""
     theirs = picture_of(coded_image(SCENE, 5, run=RUN ^ 1), seen_from(CORNERS * 0.9 + (5, 5), size=(1280, 720)))
