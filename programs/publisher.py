@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from common.ice import IceServer, ice_config
-from common.sessions import PeerError, SessionError
+from common.sessions import PeerError, SessionError, SlowPeerError
 from common.urls import WHIP_TOKEN, token, without_secrets
 from transport.http_signaling import HttpSignaling, UnavailableError, joined
 from transport.media_server import WhipOffer, pauses
@@ -51,13 +51,14 @@ class Publisher:
         """
         growing = pauses()
         while True:
-            before, wait = self._sessions, 0.0
+            before, wait, named = self._sessions, 0.0, self._named
             try:
                 self._end = await self._publish()
             except PeerError as error:
-                if not self._sessions:
+                other_way = isinstance(error, SlowPeerError) and self._named != named
+                if not self._sessions and not other_way:
                     raise
-                self._end = str(error)  # it had been taken before
+                self._end = str(error)  # it had been taken before, or there is a relay now to try it by
             except SessionError as error:
                 self._end = str(error)
                 wait = error.retry_after if isinstance(error, UnavailableError) else 0.0
