@@ -145,19 +145,21 @@ def _cores(run: Run) -> float:
 
 
 def settings_that_differ(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """Return the settings that are not the same in all runs; "-" where one does not tell."""
+    """Return the settings that are not the same in all runs that have a summary; "-" where one does not tell."""
     told = [run.settings for run in runs]
-    names = dict.fromkeys(name for settings in told for name in settings)
-    values = {name: [settings.get(name, "-") for settings in told] for name in names}
-    return {name: each for name, each in values.items() if len(set(each)) > 1 and name not in PASSING}
+    names = dict.fromkeys(name for settings in told for name in settings if name not in PASSING)
+    differing = [name for name in names if len({settings.get(name, "-") for settings in told if settings}) > 1]
+    return {name: [settings.get(name, "-") for settings in told] for name in differing}
 
 
 def obstacles(base: Run, other: Run) -> list[str]:
     """Return why two runs cannot be compared, or in part only; nothing where they can."""
-    found = [f"{run.name}: no frame of it was scored" for run in (base, other) if not (run.frames.states == 0).any()]
-    if base.size != other.size:
+    both = (base, other)
+    found = [f"{run.name}: no summary: its server still runs, or was killed" for run in both if not run.summary]
+    found += [f"{run.name}: no frame of it was scored" for run in both if not (run.frames.states == 0).any()]
+    if None not in (base.size, other.size) and base.size != other.size:
         found.append("the films' sizes differ: a pixel of error is not the same in both")
-    short = [run.name for run in (base, other) if len(run.frames) and run.frames.seconds.max() < 10 * BLOCK_S]
+    short = [run.name for run in both if len(run.frames) and run.frames.seconds.max() < 10 * BLOCK_S]
     found += [f"{name}: shorter than ten seconds: its intervals are too narrow" for name in short]
     return found
 

@@ -33,6 +33,7 @@ table { border-collapse: collapse; font-size: .87em; width: 100%; }
 th, td { text-align: right; padding: .2em .4em; border-bottom: 1px solid var(--line); vertical-align: top; }
 th:first-child, td:first-child, .texts td, .texts th { text-align: left; }
 .texts td:first-child { overflow-wrap: normal; }
+@media (min-width: 700px) { .clients th, .clients td:not(:last-child) { overflow-wrap: normal; } }
 """
 
 
@@ -156,7 +157,7 @@ def _clients(run: Run) -> list[str]:
     if not isinstance(told, list) or not told:
         return []
     rows = [[_told(client, name) for name in CLIENT] for client in told]
-    return ["<h3>Clients, as they left</h3>", table(CLIENT, rows[:100], "texts")]
+    return ["<h3>Clients, as they left</h3>", table(CLIENT, rows[:100], "texts clients")]
 
 
 def _told(values: Any, name: str) -> str:

@@ -245,6 +245,15 @@ def test_what_differs_is_told(tmp_path: Path) -> None:
     assert [row.name for row in compare(base, other)] == ["scored, %", "server CPU, cores"]
 
 
+def test_run_without_a_summary_says_so_and_differs_in_no_setting(tmp_path: Path) -> None:
+    """A run whose server still runs has rows and no summary: one line tells it, and nothing is made up of it."""
+    base, other = read(write_run(tmp_path / "a", 600)), write_run(tmp_path / "b", 600)
+    (other / "summary.json").unlink()
+    assert settings_that_differ([base, read(other)]) == {}
+    (why,) = obstacles(base, read(other))
+    assert why.endswith("b: no summary: its server still runs, or was killed")
+
+
 def test_clients_that_were_started_otherwise_are_told(tmp_path: Path) -> None:
     """What the clients say of themselves is a setting, where all of a run say the same."""
     said = ("--jitter-buffer marker", "--jitter-buffer stock", None)
