@@ -7,11 +7,11 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from common.files import WholeFile
+from common.versions import versions
 from report.runs import ReportError
 from report.tables import Results
 
@@ -81,13 +81,5 @@ def machine() -> dict[str, str]:
         "processor": models[0] if models else platform.machine(),
         "cores": str(os.cpu_count()),
         "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
-        "python": platform.python_version(),
-        **{library: found for library in LIBRARIES if (found := _version(library))},
+        **versions(),
     }
-
-
-def _version(library: str) -> str | None:
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return None
