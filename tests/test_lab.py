@@ -1,9 +1,11 @@
 """What the link of the lab does to packets: pure, no namespaces."""
 
 import itertools
+import shutil
 
 import pytest
 
+from tools import netlab
 from tools.lab import QUEUE, Direction, Impairment
 from tools.netlab import FAULTS
 
@@ -75,3 +77,12 @@ def test_each_row_stands_beside_its_link_without_loss():
         assert (calm.loss, calm.dark) == (0, 0)
         assert (calm.delay, calm.jitter, calm.rate) == (fault.delay, fault.jitter, fault.rate)
         assert calm.calm() == calm
+
+
+def test_media_server_cannot_be_measured_without_node(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """What is missing is told in one line, with the packages that have it."""
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert netlab.main(["--media-server", "--seconds", "1"]) == 1
+    assert capsys.readouterr().err == "netlab.py: error: no node: Debian's packages nodejs and npm\n"

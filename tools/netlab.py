@@ -29,6 +29,7 @@ from tools.lab import SERVER_ADDRESS, Lab, missing
 from tools.media_server import MEDIA_TABLE, measure_media_server
 from tools.procfs import ROOT, children, processor_time
 from tools.relays import RELAYS_TABLE, measure_relays
+from tools.stacks import lacking_node
 from tools.turn import missing as turn_missing
 
 
@@ -259,7 +260,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--keep", type=Path, metavar="FOLDER", help="keep each run there, for python3 -m report RUN [RUN ...] (nowhere)"
     )
     args = parser.parse_args(argv)
-    reason = turn_missing() if args.relays else missing() if not args.media_server else None
+    reason = turn_missing() if args.relays else lacking_node() if args.media_server else missing()
     if reason is not None:
         print(f"netlab.py: error: {reason}", file=sys.stderr)
         return 1
