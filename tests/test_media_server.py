@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import re
 import time
-from argparse import Namespace
 from collections.abc import AsyncIterator
 from fractions import Fraction
 from itertools import pairwise
@@ -15,10 +14,9 @@ import numpy as np
 import pytest
 
 import server
-from common.ice import IceConfig, IceServer
-from common.sessions import End, PeerError, SlowPeerError
+from common.ice import IceConfig
+from common.sessions import End, PeerError
 from common.urls import WHEP_TOKEN, WHIP_TOKEN
-from programs.publisher import Publisher
 from support.programs import PATIENCE, Program, read_summary, run
 from support.relay import run_relay
 from support.whep import serve
@@ -194,19 +192,3 @@ def test_media_server_stands_beside_the_straight_way():
         assert figures["scored"][0] > 50
         assert figures["unmatched"] == [0]
     assert results["straight"]["p50 ratio"] == [1]
-
-
-async def test_publisher_tries_the_relay_that_the_answer_has_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the two have not reached each other, and a relay was named meanwhile, that is tried; nothing else is."""
-    publisher = Publisher(Namespace(whip="http://media.example/whip"), lambda _: pytest.fail("no track"), print)
-    attempts: list[int] = []
-
-    async def publish() -> str:
-        attempts.append(len(publisher._named))
-        publisher._named = (IceServer("turn:turn.example", "me", "pass"),)
-        raise SlowPeerError("the two have not reached each other")
-
-    monkeypatch.setattr(publisher, "_publish", publish)
-    with pytest.raises(SlowPeerError):
-        await publisher.run()
-    assert attempts == [0, 1]
