@@ -59,6 +59,9 @@ async function look({frame, pixels, width, height, ...facts}) {
     if (number !== null) coded = size;
     if (coded === size) blacken(image);
     postMessage({...facts, place: find(image), number, width, height});
+  } catch (error) {   // such as a decoder's memory that is gone: the next frame has its own
+    console.warn(error);
+    postMessage({pts: facts.pts, skipped: true});
   } finally {
     frame?.close();
   }
