@@ -11,6 +11,8 @@ nobody sees a table, each is one line.
 
 import asyncio
 import contextlib
+import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -39,6 +41,9 @@ class Terminal:
     """
 
     def __init__(self, mode: str, total: Callable[[], Tally], clients: Callable[[], Mapping[int, Tally]]) -> None:
+        if sys.stdout.isatty():
+            for stale in ("COLUMNS", "LINES"):  # of when the shell exported them; the terminal itself knows its size
+                os.environ.pop(stale, None)
         self._console = Console(highlight=False, soft_wrap=True)
         able = self._console.is_terminal and not self._console.is_dumb_terminal
         self._mode = "live" if mode in ("auto", "live") and able else "second" if mode in ("auto", "live") else mode

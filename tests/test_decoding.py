@@ -143,7 +143,7 @@ async def test_where_follows_the_times_of_the_frames(tmp_path: Path):
             await asyncio.sleep(0.01)
         assert film.where(shot.drawn + 0.2) == pytest.approx((41, 0), abs=0.1)
         following = await film.next(shot.k)
-        assert following.drawn - shot.drawn > 1.9
+        assert following.drawn - shot.drawn > 1.5  # 2 s, less what the frame before was late
 
 
 async def test_time_stamps_that_jump_do_not_stop_the_film(tmp_path: Path, caplog: pytest.LogCaptureFixture):

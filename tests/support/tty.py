@@ -55,7 +55,7 @@ class Tty:
         self.process = subprocess.Popen(
             [sys.executable, *map(str, command)],
             cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-            env={**os.environ, "TERM": "xterm-256color", **environment},
+            env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24", **environment},
         )  # fmt: skip
         os.close(theirs)
 
