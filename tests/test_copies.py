@@ -17,8 +17,6 @@ from transport.copies import (
     DISTRUST,
     HEAVY_DELAYS,
     MIN_BURSTS,
-    OPENING_DELAYS,
-    OPENING_PACKETS,
     PAUSE_FIRST,
     PAUSE_MAX,
     SUSPICION,
@@ -151,17 +149,9 @@ def test_heavy_loss_gets_two_copies():
     assert heavy.delays(report(heavy, [0, 1, 1] * 8, now, lost=30 + int(WINDOW))) == DELAYS
 
 
-def test_opening_is_sent_twice():
-    """The first packets, which nobody could ask for, are sent again a moment later; nothing after them, and no more."""
-    rule = CopyRule()
-    assert [rule.on_sent(5.0) for _ in range(OPENING_PACKETS)] == [OPENING_DELAYS] * OPENING_PACKETS
-    assert rule.on_sent(5.0) == ()
-    later = CopyRule()
-    assert later.on_sent(5.0) == OPENING_DELAYS
-    assert later.on_sent(5.0 + 1 / 60) == ()
-    paused = CopyRule()
-    paused.on_congested(5.0)
-    assert paused.on_sent(5.0) == ()
+def test_nothing_is_sent_twice_before_there_is_a_sign_of_loss():
+    """Twice the first picture fills a narrow link, and every later frame waits behind it."""
+    assert CopyRule().delays(5.0) == ()
 
 
 def test_requests_at_once_or_far_apart_are_no_loss():

@@ -36,19 +36,19 @@ async def take(arrived: "asyncio.Queue[int]", count: int) -> list[int]:
 
 
 async def test_nothing_is_sent_again_without_loss():
-    """Over a good connection the bytes are counted, and that is all, but for the first packet's copy."""
+    """Over a good connection the bytes are counted, and that is all."""
     async with filming() as (offer, _, arrived):
         await take(arrived, 30)
         assert offer.traffic["bytes_sent"] > 30 * 12
         assert offer.traffic["resent_asked"] == 0
-        assert offer.traffic["resent_unasked"] == 1
+        assert offer.traffic["resent_unasked"] == 0
 
 
 async def test_packets_are_sent_twice_as_soon_as_some_are_asked_for():
     """Loss begins it; from then on no frame is missed, though every fifth packet is lost."""
     async with filming(every=5) as (offer, _, arrived):
         await take(arrived, 20)
-        while offer.traffic["resent_unasked"] < 2:  # the first is sent twice in any case
+        while offer.traffic["resent_unasked"] == 0:
             await take(arrived, 1)
         pts = await take(arrived, 30)
         assert offer.traffic["resent_asked"] >= 2
@@ -58,7 +58,7 @@ async def test_packets_are_sent_twice_as_soon_as_some_are_asked_for():
 async def test_copies_end_at_once_where_latency_grows():
     """Told of congestion, the server sends no packet twice for a while."""
     async with filming(every=5) as (offer, _, arrived):
-        while offer.traffic["resent_unasked"] < 2:  # the first is sent twice in any case
+        while offer.traffic["resent_unasked"] == 0:
             await take(arrived, 1)
         offer.on_congested()
         before = offer.traffic["resent_unasked"]

@@ -8,8 +8,8 @@ it.
 
 Loss is known from receiver reports (RFC 3550, section 6.4), one a second or so, and suspected as soon as a packet is
 asked for again, or another one, or a key frame. What is asked for may be on its way by a detour: reports that tell of
-no loss refute the suspicion. What is sent first is sent twice in any case: nothing is known as yet, nobody can ask for
-a packet before the first one that arrives, and all that follows hangs on it.
+no loss refute the suspicion. Nothing is sent twice before there is a sign of loss, not even what is sent first: over a
+link of 80 kbit/s, twice the first picture is what keeps every later one from getting through.
 
 This module knows no clock and no network: times are handed in, in seconds of any monotonic clock.
 """
@@ -20,8 +20,6 @@ DELAYS = (0.005,)  # s from a packet to its copy: one short burst does not take 
 HEAVY_DELAYS = (0.005, 0.02)  # s, to its copies, where HEAVY_SHARE of the packets is lost, and so often a copy as well
 HEAVY_SHARE = 0.03
 BURST_DELAYS = (0.005, 0.035, 0.07)  # s, to its copies, where losses come in longer bursts: some 30 ms are usual
-OPENING, OPENING_PACKETS = 0.01, 4  # s, packets at most: what is sent first, of a picture that is not large
-OPENING_DELAYS = (0.02,)  # s, to its copy
 MIN_BURSTS, BURSTS_WITHIN = 3, 5.0  # so many packets asked for despite their copies, within so many s: there are bursts
 BURST_HOLD = 20.0  # s without that, and one copy is enough again
 WINDOW = 20.0  # s of receiver reports that are looked at
@@ -41,8 +39,6 @@ class CopyRule:
         self._reports: deque[tuple[float, int, int]] = deque()  # s, packets sent and lost until then
         self._lossy = self._heavy = False
         self._asked: deque[float] = deque(maxlen=MIN_ASKED)  # s
-        self._began: float | None = None  # s, when the first packet was sent
-        self._opening = 0  # packets that were sent at once with it
         self._bursts: deque[float] = deque(maxlen=MIN_BURSTS)  # s, when packets were asked for despite their copies
         self._bursts_until = -float("inf")  # s
         self._suspected: float | None = None  # s: since when
@@ -108,15 +104,6 @@ class CopyRule:
         """Return whether packets are to be sent twice at time `now` (s)."""
         suspected = self._suspected is not None and now - self._suspected < SUSPICION
         return now >= self._paused_until and (self._lossy or suspected)
-
-    def on_sent(self, now: float) -> tuple[float, ...]:
-        """Take note of a new packet at time `now` (s); return after how many seconds each it is to be sent again."""
-        if self._began is None:
-            self._began = now
-        if now - self._began <= OPENING and self._opening < OPENING_PACKETS and now >= self._paused_until:
-            self._opening += 1
-            return OPENING_DELAYS
-        return self.delays(now)
 
     def delays(self, now: float) -> tuple[float, ...]:
         """Return after how many seconds each a packet that is sent at time `now` (s), or again, is to be sent again."""

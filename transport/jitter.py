@@ -32,7 +32,6 @@ NACK_INTERVAL = 0.1  # s between two requests for the same packet, while the rou
 NACK_INTERVAL_MIN, NACK_INTERVAL_MAX = 0.01, 1.0  # s
 NACK_ROUND_TRIPS = 1.25  # from one request to the next: the answer takes one, and the sender a moment
 REQUESTS, REQUEST_AGAIN = 3, 0.01  # so many times a request is said, so many s apart at least: it may be lost as well
-OPENING_PACKETS = 4  # packets, the first ones, that may come twice though there is no loss
 MAX_OVERTAKEN = 64  # packets that the first one to arrive may have overtaken
 DETOUR = 0.03  # s by which a packet may be overtaken without being lost
 PLI_INTERVAL = 0.2  # s between two requests for a key frame
@@ -258,7 +257,7 @@ class PersistentNackGenerator:
             del self.gaps[number]
         elif self._first is not None and is_overtaken(number, self._first):
             self._add_overtaken(number)
-        elif number not in self._asked_for and not self._opens(number):
+        elif number not in self._asked_for:
             self.on_loss()
         if not self.gaps:
             self._missing_since = None
@@ -272,10 +271,6 @@ class PersistentNackGenerator:
         self.missing = {number for number, gap in asked.items() if gap is not None}
         self._asked_for.extend(self.missing)
         return bool(self.missing)
-
-    def _opens(self, number: int) -> bool:
-        """Return whether it is one of the first packets, which a sender may send twice in any case."""
-        return self._first is not None and (number - self._first) % SEQUENCE_NUMBERS < OPENING_PACKETS
 
     def _add_newest(self, number: int) -> None:
         """Take note of a packet that is newer than all others: what lies between is missing, if it can be had."""

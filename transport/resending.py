@@ -65,7 +65,7 @@ class Resender:
         self._traffic["bytes_sent"] += size
         self._budget = min(MAX_BUDGET, self._budget + BUDGET_SHARE)
         if self._retransmit is not None:
-            self._schedule(number, self._rule.on_sent(now))
+            self._schedule(number, self._rule.delays(now))
 
     def _schedule(self, number: int, delays: Iterable[float]) -> None:
         """Send a packet again after so many seconds each."""
