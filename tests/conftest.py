@@ -2,16 +2,17 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+from selenium.webdriver import Chrome
 
 from tools import lab
-from tools.browser import CHROMEDRIVER, CHROMIUM
+from tools.browser import CHROMEDRIVER, CHROMIUM, run_browser
 from tools.procfs import ROOT
 from views.screens import gui
 
@@ -89,3 +90,11 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         return FullDisk(self) if set(mode) & {"w", "x"} and self != Path("/dev/full") else real(self, mode, **options)
 
     monkeypatch.setattr(Path, "open", opened)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """Run one browser, on an empty page, for all tests of a file."""
+    with run_browser(tmp_path_factory.mktemp("browser")) as driver:
+        driver.get("about:blank")
+        yield driver

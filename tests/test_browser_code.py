@@ -2,7 +2,6 @@
 
 import base64
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from ball_track import Image, blank, planes
 from protocol.matching import stamp
 from protocol.picture_code import PERIOD, blacken
 from support.coded import coded_image, coded_scene, layout
-from tools.browser import run_browser
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -50,14 +48,6 @@ BELIE = """
         done(shown.map(([pts, number]) => numbers.belie(pts, number)));
     })().catch(error => done(String(error)));
 """
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """Run one browser for all of these tests."""
-    with run_browser(tmp_path_factory.mktemp("browser")) as driver:
-        driver.get("about:blank")
-        yield driver
 
 
 def read_in(browser: Chrome, images: list[Image]) -> list[tuple[int | None, Image]]:

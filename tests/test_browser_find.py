@@ -2,7 +2,6 @@
 
 import base64
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from selenium.webdriver import Chrome
 
 from ball_track import COLORS, Image, Point, Scene, blank, draw, find, planes
 from protocol.matching import stamp
-from tools.browser import run_browser
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -36,14 +34,6 @@ SCRIPT = """
         }));
     })().catch(error => done(String(error)));
 """
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """Run one browser for all of these tests."""
-    with run_browser(tmp_path_factory.mktemp("browser")) as driver:
-        driver.get("about:blank")
-        yield driver
 
 
 def find_in(browser: Chrome, images: list[Image], data_format: str = "I420") -> list[dict[str, float] | None]:

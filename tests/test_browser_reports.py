@@ -2,7 +2,6 @@
 
 import base64
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 from selenium.webdriver import Chrome
 
 from protocol.messages import NAMES, Found, Report, Reports, Score, Skipped, encode, parse
-from tools.browser import run_browser
 from transport.reports import AGAIN, Reporting
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -30,14 +28,6 @@ SCRIPT = """
         })]);
     })().catch(error => done(String(error)));
 """
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """Run one browser for all of these tests."""
-    with run_browser(tmp_path_factory.mktemp("browser")) as driver:
-        driver.get("about:blank")
-        yield driver
 
 
 def call(browser: Chrome, calls: list[list[Any]]) -> list[str | None]:

@@ -135,15 +135,7 @@ class PeerLink(Link):
         return internals.last_heard(self._pc)
 
     async def open(self, patience: float = HANDSHAKE_TIMEOUT) -> bool:
-        """Shake hands, and note by what kind of way. Returns False if the peer leaves instead.
-
-        Args:
-            patience: s for the peer to say something; from then on the handshake has HANDSHAKE_TIMEOUT.
-
-        Raises:
-            PeerError: it does not keep to the protocol; SlowPeerError: it does so too slowly.
-            SessionError: something of ours failed.
-        """
+        """Shake hands, and note by what kind of way; see Link.open."""
         opened = await super().open(patience)
         self.pair = pair_in_use(self._pc) if opened else None
         self._relay = relay_in_use(self._pc) if opened else None
