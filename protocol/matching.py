@@ -185,6 +185,15 @@ class Matcher(Generic[ReportT, FrameT]):
             self.state, self.shift = MatchState.SEARCHING, None
         return given_up
 
+    def is_after(self, pts: int, newest: int) -> bool:
+        """Return whether a report speaks of a later frame than the newest one; False while no shift is known.
+
+        Args:
+            pts: what the report names its frame by, in ticks.
+            newest: the frame's pts, in ticks.
+        """
+        return self.shift is not None and DRIFT < (pts - self.shift - newest) % MODULUS < MODULUS // 2
+
     def close(self) -> list[tuple[ReportT, None]]:
         """Return the reports that still wait: what they speak of will never be known."""
         left = [(report, None) for _, report in self._held]

@@ -189,6 +189,9 @@ class Ledger:
     def _take(self, report: Report, now: float) -> list[Frame]:
         """Enter one report; return the frames that got their state by it."""
         self._heard.append(report.pts)
+        newest = next(reversed(self._frames), None)
+        if self._stopped and newest is not None and self._matcher.is_after(report.pts, newest):
+            return []
         return self._settle(self._matcher.match(report.pts, (report, now), self._frames))
 
     def _take_named(self, named: Named, now: float) -> list[Frame]:

@@ -514,6 +514,24 @@ def test_ledger_of_who_joins_a_film_begins_at_the_first_report() -> None:
     assert ledger.tally.duration_s == pytest.approx(39 / FPS)
 
 
+def test_report_of_a_frame_that_others_get_after_the_end_is_of_no_interest() -> None:
+    """One who sees the film elsewhere goes on reporting while we wait for its last answers: those are taken."""
+    ledger, shift = Ledger(still), 999
+    known(ledger, 8, shift)
+    for k in range(8, 12):
+        ledger.sent(new_frame(k))
+    ledger.stop()
+    for k in range(12, 28):
+        assert ledger.report(Skipped(stamp(k, FPS) + shift), k / FPS) == []
+    for k in range(8, 12):
+        (frame,) = ledger.report(Found(stamp(k, FPS) + shift, 100, 100), 1.0)
+        assert frame.k == k
+    ledger.report(Found(stamp(3, FPS) + shift + 500, 100, 100), 1.0)  # no frame's, and not a later one
+    ledger.close("bye")
+    counts = ledger.tally.frames
+    assert (counts["sent"], counts["scored"], counts["unmatched"]) == (12, 12, 1)
+
+
 def test_ledger_of_who_never_reports_a_frame_is_empty() -> None:
     """Who says nothing of a film that others are shown, or nothing that fits, has lost none of it."""
     ledger = Ledger(still)
