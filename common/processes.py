@@ -23,6 +23,8 @@ from enum import Enum
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from multiprocessing.queues import Queue
+from multiprocessing.reduction import ForkingPickler
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
@@ -183,7 +185,7 @@ class Child:
 
     def _watch(self) -> None:
         self._checks = 0.0
-        self._processor_time = processor_time(self._process.pid)
+        self._processor_time = None  # it waited for no processor: it waited for us
         if self._check is None:
             self._check = self._loop.call_later(CHECK_INTERVAL, self._look)
 
@@ -272,6 +274,26 @@ def signals_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class PromptQueue(Queue):  # type: ignore[type-arg]  # at run time it takes none
+    """A Queue whose `put` writes at once: to have its thread do it, as Queue does, takes two changes of thread.
+
+    For small things only, and one reader that takes them soon: `put` waits where the pipe has no room.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(ctx=context)
+
+    def put(self, obj: object, block: bool = True, timeout: float | None = None) -> None:
+        """Write `obj` to the pipe; where this Python's Queue is not built as expected, have its thread do it."""
+        slots, lock, writer = (getattr(self, name, None) for name in ("_sem", "_wlock", "_writer"))
+        if slots is None or lock is None or writer is None:
+            super().put(obj, block, timeout)
+            return
+        slots.acquire()  # `get` releases it
+        with lock:
+            writer.send_bytes(ForkingPickler.dumps(obj))
 
 
 class SharedImage:

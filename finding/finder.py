@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing.queues import Queue
 
 from ball_track import Image, Point
-from common.processes import FAILED_STARTS, Child, ChildState, SharedImage, context, share
+from common.processes import FAILED_STARTS, Child, ChildState, PromptQueue, SharedImage, context, share
 from finding.backlog import Backlog
 from finding.own import UNUSABLE
 from finding.process_a import process_a
@@ -233,7 +233,7 @@ class _Shared:
 
     def __init__(self) -> None:
         lock = context.RLock()
-        self.frames: Queue[tuple[int, SharedImage] | None] = context.Queue()
+        self.frames: Queue[tuple[int, SharedImage] | None] = PromptQueue()
         self.x = context.Value("d", math.nan, lock=lock)
         self.y = context.Value("d", math.nan, lock=lock)
         self.pts = context.Value("q", 0, lock=lock)

@@ -216,7 +216,7 @@ def parse(data: object) -> Message:
     if len(data) > MAX_LENGTH:
         raise MessageError(f"longer than {MAX_LENGTH} characters")
     try:
-        fields = json.loads(data, object_pairs_hook=_unique)
+        fields = DECODER.decode(data)
     except (ValueError, RecursionError):
         raise MessageError("not JSON") from None
     if not isinstance(fields, dict):
@@ -304,6 +304,9 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(fields) < len(pairs):
         raise ValueError("a field twice")
     return fields
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_unique)  # json.loads would make one for each message
 
 
 def _whole(field: str, value: object, least: int) -> int:

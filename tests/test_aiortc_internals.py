@@ -7,8 +7,6 @@ import logging
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import aioice.ice
@@ -22,10 +20,10 @@ from aiortc.rtcrtpreceiver import StreamStatistics
 from aiortc.rtcsctptransport import RTCSctpTransport, serialize_packet
 from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap, RtpPacket, unpack_header_extensions
 
+from support.connections import PATIENCE, connected, send_text
 from transport import aiortc_internals as internals
 from transport import clocks, mending, playout, strays
 
-PATIENCE = 30.0  # s
 SHORT_FINGERPRINT = struct.pack("!HHI12s", 1, 4, 0x2112A442, bytes(12)) + struct.pack("!HH", 0x8028, 0)
 
 
@@ -35,38 +33,6 @@ def mended() -> None:
     assert internals.mend()
     strays.dropped.clear()
     strays._told.clear()
-
-
-@asynccontextmanager
-async def connected() -> AsyncIterator[tuple[RTCPeerConnection, RTCPeerConnection]]:
-    """Give two connections with an open channel between them, over the loopback."""
-    offerer, answerer = (RTCPeerConnection(RTCConfiguration(iceServers=[])) for _ in range(2))
-    channels = [pc.createDataChannel("x", negotiated=True, id=0) for pc in (offerer, answerer)]
-    opened = [asyncio.Event() for _ in channels]
-    for channel, event in zip(channels, opened, strict=True):
-        channel.on("open", event.set)
-    with internals.gathering_at("127.0.0.1", only=True):
-        await offerer.setLocalDescription(await offerer.createOffer())
-        await answerer.setRemoteDescription(offerer.localDescription)
-        await answerer.setLocalDescription(await answerer.createAnswer())
-    await offerer.setRemoteDescription(answerer.localDescription)
-    for event in opened:
-        await asyncio.wait_for(event.wait(), PATIENCE)
-    try:
-        yield offerer, answerer
-    finally:
-        await internals.close(offerer)
-        await internals.close(answerer)
-
-
-async def send_text(sender: RTCPeerConnection, receiver: RTCPeerConnection, text: str) -> str:
-    """Send a text over the first channel, and return what comes at the other end."""
-    assert sender.sctp is not None
-    assert receiver.sctp is not None
-    heard: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    receiver.sctp._data_channels[0].once("message", heard.set_result)
-    sender.sctp._data_channels[0].send(text)
-    return await asyncio.wait_for(heard, PATIENCE)
 
 
 def addresses(pc: RTCPeerConnection) -> set[tuple[str, int]]:

@@ -17,7 +17,7 @@ import pytest
 
 from ball_track import Image, Point, Scene, blank, draw, planes
 from common import processes
-from common.processes import SharedImage, context
+from common.processes import PromptQueue, SharedImage, context
 from finding import finder
 from finding.finder import Finder, FinderError
 from finding.process_a import process_a
@@ -113,11 +113,12 @@ async def test_finder_takes_frames_of_a_new_size() -> None:
         assert math.dist(point, scene.position(number)) < 0.01
 
 
-def test_process_a_takes_plain_arrays() -> None:
-    """Its Queue is an ordinary one: an array that is pickled through it does as well as a SharedImage."""
+@pytest.mark.parametrize("create", [context.Queue, PromptQueue])
+def test_process_a_takes_plain_arrays(create: Callable[[], "Queue[tuple[int, Image | SharedImage] | None]"]) -> None:
+    """Its Queue may be an ordinary one: an array that is pickled through it does as well as a SharedImage."""
     lock = context.RLock()
     x, y, pts = context.Value("d", 0, lock=lock), context.Value("d", 0, lock=lock), context.Value("q", 0, lock=lock)
-    frames: Queue[tuple[int, Image | SharedImage] | None] = context.Queue()
+    frames = create()
     taken, (wake, theirs) = context.Semaphore(1), context.Pipe(duplex=False)
     process = context.Process(target=process_a, args=(frames, x, y, pts, taken, theirs), daemon=True)
     process.start()

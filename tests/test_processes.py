@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 import pytest
@@ -300,3 +301,26 @@ def test_shared_image_is_reserved_when_it_is_made() -> None:
         assert Path("/dev/shm", image._memory.name).stat().st_blocks * 512 >= 720 * 640
     finally:
         image.close()
+
+
+def test_prompt_queue_writes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is put there can be read when `put` has returned: no thread has to wake up for it, and none is started."""
+    queue = processes.PromptQueue()
+    monkeypatch.setattr(queue, "_start_thread", lambda: pytest.fail("a thread"))
+    for item in (1, "two", None):
+        queue.put(item)
+        assert not queue.empty()
+        assert queue.get() == item
+    queue.close()
+    queue.join_thread()
+
+
+def test_prompt_queue_of_another_python_is_a_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Queue lacks what this one needs, its own `put` does it."""
+    queue = processes.PromptQueue()
+    put: list[object] = []
+    monkeypatch.setattr(Queue, "put", lambda _, item, *__: put.append(item))
+    monkeypatch.delattr(queue, "_wlock")
+    queue.put("item")
+    assert put == ["item"]
+    queue.close()

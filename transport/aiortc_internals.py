@@ -1,10 +1,10 @@
 """What is private to aiortc and aioice: what is mended in them, and what is reached for.
 
-All of it is in this file and four beside it that have one subject each: aiortc_receiver.py, the parts of a receiver,
-aiortc_ice.py, STUN and TURN servers, clocks.py and playout.py. Every private name is checked before it is used. Where
-one is not as expected, things stay as the library has them, with one warning; what is lost by that is said below. Each
-mend has a test that it is needed, which fails, and so asks for its removal, as soon as the library needs it no longer
-(tests/test_aiortc_internals.py).
+All of it is in this file and five beside it that have one subject each: aiortc_receiver.py, the parts of a receiver,
+aiortc_ice.py, STUN and TURN servers, clocks.py, playout.py and sacks.py. Every private name is checked before it is
+used. Where one is not as expected, things stay as the library has them, with one warning; what is lost by that is said
+below. Each mend has a test that it is needed, which fails, and so asks for its removal, as soon as the library needs
+it no longer (tests/test_aiortc_internals.py).
 
     mend                      without it
     datagrams                 one empty UDP datagram from anyone ends a session; strange STUN is a traceback each

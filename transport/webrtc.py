@@ -33,6 +33,7 @@ from transport.link import (
     exchange,
     receive_offer_of,
 )
+from transport.sacks import acknowledge_in_pairs
 from transport.signaling import until_bye
 
 logger = logging.getLogger(__name__)
@@ -223,6 +224,8 @@ class PeerOffer(PeerLink):
         self._add_frames()
         # the offer has to have a channel in it, or the client could open none of its own
         self._outgoing = self._pc.createDataChannel(SCORES, ordered=False, maxRetransmits=0)
+        assert self._pc.sctp is not None
+        acknowledge_in_pairs(self._pc.sctp)
         coordinates = create_coordinates(self._pc, COORDINATES_ID)
         self._watch_channel(coordinates)
         self._expect_coordinates(self._ready)
