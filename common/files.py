@@ -104,6 +104,15 @@ class WholeFile:
         except OSError as error:
             self._fail(error)
 
+    def flush(self) -> None:
+        """Let what is written so far outlive this process."""
+        if self._sink is None:
+            return
+        try:
+            self._sink.flush()
+        except OSError as error:
+            self._fail(error)
+
     def close(self) -> None:
         """Give the file its name. Does nothing the second time."""
         if self._sink is None:
@@ -126,11 +135,59 @@ class WholeFile:
                 sink.close()
 
 
+class Draft:
+    """What a file would be by now, beside its place, for whoever asks for it when this process was killed.
+
+    The one before goes when the next is there, so one of them is whole. Where there can be none there is none.
+
+    Args:
+        path: of the file that will be.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._part: _Part | None = None
+
+    def write(self, text: str) -> None:
+        """Keep a text instead of the one before."""
+        if not is_plain(self._path):
+            return
+        with contextlib.suppress(OSError):
+            part = _Part(self._path.resolve())
+            try:
+                part.write(text.encode())
+                part.flush()
+            except OSError:
+                part.close()
+                raise
+            self.close()
+            self._part = part
+
+    def close(self) -> None:
+        """Keep it no longer. Does nothing the second time."""
+        part, self._part = self._part, None
+        if part is not None:
+            part.close()
+
+
+def drafts_of(path: Path) -> list[Path]:
+    """Return what is there of a file that is not finished, or never was: the newest first."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]+\.part")
+    try:
+        found = [(each.stat().st_mtime_ns, each) for each in path.parent.iterdir() if pattern.fullmatch(each.name)]
+    except OSError:
+        return []
+    return [each for _, each in sorted(found, reverse=True)]
+
+
 class _Sink(Protocol):
     """Where the bytes of a file go. All may raise OSError."""
 
     def write(self, data: bytes) -> None:
         """Write bytes."""
+
+    def flush(self) -> None:
+        """Leave nothing in this process."""
 
     def finish(self) -> None:
         """Write what is left, and make it last; once, before `close`."""
@@ -181,6 +238,9 @@ class _Special:
         if self._outflow.left_out:
             raise OSError("nobody reads it")
 
+    def flush(self) -> None:
+        """Do nothing: what is not out by now waits for its reader."""
+
     def finish(self) -> None:
         if not self._outflow.finish(PATIENCE):
             raise OSError("nobody reads it")
@@ -215,6 +275,9 @@ class _InPlace:
 
     def write(self, data: bytes) -> None:
         self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
 
     def finish(self) -> None:
         self._file.flush()
@@ -251,6 +314,9 @@ class _Part:
     def write(self, data: bytes) -> None:
         self._file.write(data)
 
+    def flush(self) -> None:
+        self._file.flush()
+
     def finish(self) -> None:
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -281,10 +347,7 @@ def _create_part(target: Path) -> tuple[Path, BinaryIO]:
 
 def _clear_parts(target: Path) -> None:
     """Delete what processes that were killed have left of the same file."""
-    pattern = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]+\.part")
-    for path in target.parent.iterdir():
-        if pattern.fullmatch(path.name) is None:
-            continue
+    for path in drafts_of(target):
         with contextlib.suppress(OSError), path.open("rb") as left:
             fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()

@@ -20,6 +20,8 @@ from scoring.terminal import Terminal
 
 logger = logging.getLogger(__name__)
 
+FLUSH_INTERVAL = 0.5  # s that a row waits to be written at most: what a killed server loses
+DRAFT_INTERVAL = 10.0  # s between two summaries of a run that goes on
 MAX_CLIENTS_TOLD = 1000  # clients of which the summary tells one by one, the last that have left; the totals are of all
 
 
@@ -49,6 +51,8 @@ class Results:
         self._printing_failed = False
         self._terminal = Terminal(args.print, self.tally, self._present)
         self._records = Records(args.summary, args.csv, args.out, film.clock)
+        self._flushing: asyncio.TimerHandle | None = None
+        self._drafting: asyncio.TimerHandle | None = None
         self._settings = Settings(vars(args), command_line())
         self.sessions: set[Session] = set()  # that have joined and not left
         self._ended = Tally()  # of the clients that have left
@@ -60,6 +64,7 @@ class Results:
         """Say a line, and tell from now on how it goes; return the task that does, to be cancelled at the end."""
         self._terminal.begin(line)
         self._records.open(self._terminal.say)
+        self._draft()
         return start(self._terminal.run(), self._on_printing_failed)
 
     def say(self, line: str) -> None:
@@ -93,9 +98,20 @@ class Results:
         self.metrics.on_scored(frame)
         self._terminal.coordinate(session.number, frame)
 
-    def on_frame_left(self, session: Session, frame: Frame) -> None:
+    def on_frame_final(self, session: Session, frame: Frame) -> None:
         """Write a frame whose state is final."""
         self._records.write(session.number, frame)
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().call_later(FLUSH_INTERVAL, self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = None
+        self._records.flush()
+
+    def _draft(self) -> None:
+        """Keep the summary so far, and do so again after a while."""
+        self._records.draft(self._summary())
+        self._drafting = asyncio.get_running_loop().call_later(DRAFT_INTERVAL, self._draft)
 
     def on_left(self, session: Session) -> None:
         """Take note of a client that has left, if it ever joined."""
@@ -120,15 +136,10 @@ class Results:
         """Return what the summaries say of the film, and of how it travels."""
         return {"size": f"{self._film.width}x{self._film.height}", "transport": transport, "codec": codec}
 
-    def close(self, failure: str | None, published: dict[str, Any] | None = None) -> int:
-        """Print and write what is left to be told; return the exit status.
-
-        Args:
-            failure: why the film is gone for everybody, if it is.
-            published: what is told of the media server, if there is one.
-        """
-        summary = {
-            **self._ended.summary(),
+    def _summary(self, failure: str | None = None, published: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return what summary.json tells as of now; of the clients one by one, those that have left."""
+        return {
+            **self.tally().summary(),
             **self._facts(self._args.transport, self._codec),
             **self._settings.summary(),
             "failure": failure,
@@ -137,6 +148,18 @@ class Results:
             "clients": list(self.clients),
             "clients_left_out": self.left - len(self.clients),
         }
+
+    def close(self, failure: str | None, published: dict[str, Any] | None = None) -> int:
+        """Print and write what is left to be told; return the exit status.
+
+        Args:
+            failure: why the film is gone for everybody, if it is.
+            published: what is told of the media server, if there is one.
+        """
+        for timer in (self._flushing, self._drafting):
+            if timer is not None:
+                timer.cancel()
+        summary = self._summary(failure, published)
         self._terminal.end(summary)
         if self.left > len(self.clients):
             self._terminal.say(f"the summary tells of the last {len(self.clients)} clients one by one")

@@ -52,7 +52,7 @@ class Session:
         self.peer, self.kind = signaling.peer, signaling.kind
         self.transport, self.codec = server.args.transport, server.codec
         results = server.results
-        self.ledger = Ledger(server.film.where, lambda frame: results.on_frame_left(self, frame), server.film.walls)
+        self.ledger = Ledger(server.film.where, lambda frame: results.on_frame_final(self, frame), server.film.walls)
         self._server = server
         self._over = asyncio.Event()  # we have ended it
         self._why = ""  # for people

@@ -155,7 +155,8 @@ def settings_that_differ(runs: Sequence[Run]) -> dict[str, list[str]]:
 def obstacles(base: Run, other: Run) -> list[str]:
     """Return why two runs cannot be compared, or in part only; nothing where they can."""
     both = (base, other)
-    found = [f"{run.name}: no summary: its server still runs, or was killed" for run in both if not run.summary]
+    lacks = [(run.name, "end" if run.summary else "summary") for run in both if not run.over]
+    found = [f"{name}: no {lack}: its server still runs, or was killed" for name, lack in lacks]
     found += [f"{run.name}: no frame of it was scored" for run in both if not (run.frames.states == 0).any()]
     if None not in (base.size, other.size) and base.size != other.size:
         found.append("the films' sizes differ: a pixel of error is not the same in both")

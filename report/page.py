@@ -100,6 +100,8 @@ def _complaints(run: Run) -> list[str]:
     said = []
     if not run.summary:
         said.append("There is no summary: the server did not come to its end. These are the frames of which it told.")
+    elif not run.over:
+        said.append("The server did not come to its end: these are the frames of which it told.")
     if run.summary.get("failure"):
         said.append(f"The film ended: {run.summary['failure']}")
     if not len(run.frames):

@@ -1,11 +1,14 @@
 """What a run left behind, read again: its summary.json and its CSV.
 
-A run is a folder as `server.py --out` makes it, or a summary and its CSV. Where the server was killed there is no
-summary, and the CSV has a name of its own yet: then its rows are all there is.
+A run is a folder as `server.py --out` makes it, or a summary and its CSV. Where the server was killed, or still runs,
+both have names of their own yet (common/files.py), and may be cut off: what there is of them is read.
 """
 
+import contextlib
 import csv
+import io
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.files import drafts_of
+
 STATES = ("scored", "missed", "skipped", "lost")
 FIGURES = {"latency_ms": "latency, ms", "error_px": "error, px", "live_error_px": "live error, px"}
 NUMBERS = ("client", "k", "pts", "x", "y", "true_x", "true_y", *FIGURES)
+DRAFT = re.compile(r"\.(.+)\.[0-9a-f]+\.part")  # the name of what is not finished: common/files.py
 CLOCK_RATE = 90_000  # ticks of a pts in a second
 
 Column = NDArray[np.float64]
@@ -61,11 +67,15 @@ class Frames:
 
 @dataclass(frozen=True)
 class Run:
-    """One run. name: its folder's or its summary's; summary: {} where there is none; frames: none without a CSV."""
+    """One run. name: its folder's or its summary's; summary: {} where there is none; frames: none without a CSV.
+
+    over: whether the summary is that of its end.
+    """
 
     name: str
     summary: dict[str, Any]
     frames: Frames
+    over: bool = True
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -99,28 +109,67 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
     runs = list[Run]()
     rest = list(paths)
     while rest:
-        path = rest.pop(0)
+        path = _finished(rest.pop(0))
         if path.is_dir():
             runs.append(_read_folder(path))
             continue
-        table = rest.pop(0) if path.suffix == ".json" and rest and rest[0].suffix == ".csv" else None
+        follows = _finished(rest[0]).suffix == ".csv" if rest else False
+        table = _finished(rest.pop(0)) if path.suffix == ".json" and follows else None
         if path.suffix == ".csv":
-            runs.append(Run(str(path), {}, read_frames(path)))
+            runs.append(Run(str(path), {}, _read_table(path), over=False))
         else:
-            runs.append(Run(str(path), read_summary(path), read_frames(table) if table else no_frames()))
+            summary, over = _read_newest(path)
+            runs.append(Run(str(path), summary, _read_table(table) if table else no_frames(), over))
     return runs
 
 
 def _read_folder(folder: Path) -> Run:
-    summary, table = folder / "summary.json", folder / "frames.csv"
-    left = sorted(folder.glob(".frames.csv.*.part"))  # of a server that was killed
-    if not summary.exists() and not table.exists() and not left:
+    files = summary, table = folder / "summary.json", folder / "frames.csv"
+    if not any(_newest(path) for path in files):
         raise ReportError(f"{folder}: has neither summary.json nor frames.csv: not a run's folder")
-    if not table.exists() and left:
-        frames = read_frames(left[-1], broken=True)
-    else:
-        frames = read_frames(table) if table.exists() else no_frames()
-    return Run(str(folder), read_summary(summary) if summary.exists() else {}, frames)
+    told, over = _read_newest(summary) if _newest(summary) else ({}, False)
+    return Run(str(folder), told, _read_table(table) if _newest(table) else no_frames(), over)
+
+
+def _finished(path: Path) -> Path:
+    """Return the name that a file gets, or would have got, at the end."""
+    draft = DRAFT.fullmatch(path.name)
+    return path.with_name(draft[1]) if draft else path
+
+
+def _newest(path: Path) -> list[Path]:
+    """Return what there is of a file, the newest first: itself, and what a killed server has left instead."""
+    drafts = drafts_of(path)
+    if path.exists():
+        changed = path.stat().st_mtime_ns
+        drafts = [*(each for each in drafts if each.stat().st_mtime_ns > changed), path]
+    return drafts
+
+
+def _read_newest(path: Path) -> tuple[dict[str, Any], bool]:
+    """Return the newest summary that is whole, and whether it is that of a run's end.
+
+    Raises:
+        ReportError: it cannot be read.
+    """
+    drafts = _newest(path)
+    if not drafts or drafts[0] == path:
+        return read_summary(path), True
+    for draft in drafts:
+        if draft != path:
+            with contextlib.suppress(ReportError):
+                return read_summary(draft), False
+    return {}, False
+
+
+def _read_table(path: Path) -> Frames:
+    """Return the newest rows that there are.
+
+    Raises:
+        ReportError: they cannot be read.
+    """
+    newest = next(iter(_newest(path)), path)
+    return read_frames(newest, broken=newest != path)
 
 
 def read_summary(path: Path) -> dict[str, Any]:
@@ -148,14 +197,14 @@ def read_frames(path: Path, broken: bool = False) -> Frames:
 
     Args:
         path: where it is.
-        broken: whether its last row may be cut off.
+        broken: whether it was never finished: its last row, or its first, may be cut off.
 
     Raises:
         ReportError: it cannot be read.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file))
+        text = path.read_text(encoding="utf-8")
+        rows = list(csv.reader(io.StringIO(text)))
     except (OSError, ValueError, csv.Error) as error:
         raise ReportError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     heads = rows.pop(0) if rows else []
@@ -163,7 +212,7 @@ def read_frames(path: Path, broken: bool = False) -> Frames:
         if broken:
             return no_frames()
         raise ReportError(f"{path}: has no column {', '.join(missing)}")
-    if broken and rows:
+    if rows and not text.endswith("\n") and (broken or len(rows[-1]) != len(heads)):
         rows.pop()
     if wrong := next((i for i, row in enumerate(rows, 2) if len(row) != len(heads)), None):
         raise ReportError(f"{path}: line {wrong} has not the columns of the first")
@@ -175,7 +224,9 @@ def read_frames(path: Path, broken: bool = False) -> Frames:
     if not all(np.isfinite(numbers[name]).all() for name in ("client", "k", "pts")):
         raise ReportError(f"{path}: a row has no client, k or pts")
     codes = {state: code for code, state in enumerate(STATES)}
-    return Frames(numbers, np.array([codes.get(state, -1) for state in columns["state"]], np.int64))
+    states = np.array([codes.get(state, -1) for state in columns["state"]], np.int64)
+    order = np.lexsort((numbers["k"], numbers["client"]))  # lost frames come later than those after them
+    return Frames({name: values[order] for name, values in numbers.items()}, states[order])
 
 
 def _flat(values: dict[str, Any], before: str = "") -> dict[str, str]:

@@ -57,20 +57,20 @@ class Ledger:
 
     Args:
         where: the ball's true centre (px) at a time (s), None if unknown, for the live error.
-        on_left: called with each frame that leaves, its state final.
+        on_final: called with each frame once, as soon as its state is final: by a report, or at last as lost.
         walls: between which the ball flies, px; None if unknown.
     """
 
     def __init__(
         self,
         where: Callable[[float], Point | None],
-        on_left: Callable[[Frame], None] = lambda _: None,
+        on_final: Callable[[Frame], None] = lambda _: None,
         walls: Walls | None = None,
     ) -> None:
         self.tally = Tally()
         self.end: str | None = None  # why it was closed
         self._where = where
-        self._on_left = on_left
+        self._on_final = on_final
         self._straight = Predictor()
         self._folded = Predictor(walls) if walls is not None else None
         self._frames: dict[int, Frame] = {}  # by pts modulo 2^32, oldest first
@@ -219,6 +219,7 @@ class Ledger:
             else:
                 self._account(frame, message, now)
                 settled.append(frame)
+                self._on_final(frame)
         return settled
 
     def _begin_at(self, named: list[int]) -> None:
@@ -275,9 +276,7 @@ class Ledger:
                 getattr(self.tally, figure).add(error)
 
     def _leave(self, frame: Frame) -> None:
-        if not self._counts(frame):
-            return
-        if frame.state is State.OPEN:
+        if self._counts(frame) and frame.state is State.OPEN:
             frame.state = State.LOST
             self.tally.frames[State.LOST] += 1
-        self._on_left(frame)
+            self._on_final(frame)

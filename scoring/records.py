@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common.files import WholeFile, replaces
+from common.files import Draft, WholeFile, replaces
 from scoring.tally import FIGURES, Frame
 
 COLUMNS = ("client", "k", "pts", "state", "x", "y", "true_x", "true_y", *FIGURES, "seconds")
 
 
 class LedgerFile:
-    """The CSV of all frames of all clients, a row each as they leave their ledgers; see COLUMNS.
+    """The CSV of all frames of all clients, a row each as soon as its state is final; see COLUMNS.
 
     Args:
         path: of the file.
@@ -39,6 +39,10 @@ class LedgerFile:
         true, seconds = frame.truth or (None, None), frame.drawn - self._began
         self._rows.writerow((client, frame.k, frame.pts, frame.state, *found, *true, *figures, seconds))
 
+    def flush(self) -> None:
+        """Let what is written outlive this process."""
+        self._file.flush()
+
     def close(self) -> None:
         """Give the file its name. Does nothing the second time."""
         self._file.close()
@@ -47,8 +51,12 @@ class LedgerFile:
 def write_summary(path: Path, summary: dict[str, Any]) -> bool:
     """Write summary.json; return whether that went well."""
     with WholeFile(path) as file:
-        file.write(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+        file.write(_json(summary))
     return not file.failed
+
+
+def _json(summary: dict[str, Any]) -> str:
+    return json.dumps(summary, indent=2, allow_nan=False) + "\n"
 
 
 class Records:
@@ -73,6 +81,7 @@ class Records:
         self._clock = clock
         self._summary, self._csv, self._folder = summary, csv, folder
         self._rows: LedgerFile | None = None
+        self._draft = Draft(summary) if summary is not None else None
 
     def open(self, say: Callable[[str], None]) -> None:
         """Begin the CSV, and say what will be replaced."""
@@ -90,9 +99,22 @@ class Records:
         if self._rows is not None:
             self._rows.write(client, frame)
 
+    def flush(self) -> None:
+        """Let the rows so far outlive this process."""
+        if self._rows is not None:
+            self._rows.flush()
+
+    def draft(self, summary: dict[str, Any]) -> None:
+        """Keep the summary so far, for when this process is killed."""
+        if self._draft is not None:
+            self._draft.write(_json(summary))
+
     def close(self, summary: dict[str, Any]) -> bool:
         """Write what is left; return whether all went well."""
         if self._rows is not None:
             self._rows.close()
         written = self._rows is None or not self._rows.failed
-        return (self._summary is None or write_summary(self._summary, summary)) and written
+        written = (self._summary is None or write_summary(self._summary, summary)) and written
+        if self._draft is not None:
+            self._draft.close()
+        return written

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from common import files
-from common.files import WholeFile, check_writable
+from common.files import Draft, WholeFile, check_writable, drafts_of
 from common.outflow import MAX_WAITING
 from tools.procfs import ROOT
 
@@ -276,6 +276,34 @@ def test_whole_file_clears_what_the_dead_left_and_nothing_else(tmp_path: Path) -
     assert not first.failed
     assert path.read_text() == "first\n"
     assert sorted(tmp_path.iterdir()) == [other, path]
+
+
+def test_what_was_flushed_outlives_a_kill_and_so_does_the_newest_draft(tmp_path: Path) -> None:
+    """A process that is killed leaves both under names of their own, for whoever knows the file's."""
+    table, told = tmp_path / "out.csv", tmp_path / "told.json"
+    program = (
+        "import os, signal; from pathlib import Path; from common.files import Draft, WholeFile\n"
+        f"file, draft = WholeFile(Path('{table}')), Draft(Path('{told}'))\n"
+        "file.write('one\\n'); file.flush(); draft.write('first, long'); draft.write('second')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False)
+    assert [path.read_text() for path in drafts_of(table)] == ["one\n"]
+    assert [path.read_text() for path in drafts_of(told)] == ["second"]
+    draft = Draft(told)
+    draft.write("third")
+    draft.close()
+    draft.close()
+    assert [path.name for path in tmp_path.iterdir()] == [drafts_of(table)[0].name]
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_draft_on_a_full_disk_is_none(tmp_path: Path) -> None:
+    """It costs nothing and leaves nothing: that the file cannot be written is told when it is."""
+    draft = Draft(tmp_path / "told.json")
+    draft.write("x" * 100)
+    draft.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

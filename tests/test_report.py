@@ -1,6 +1,7 @@
 """report/: what a run left behind, as a page and beside others; written by the server's own hand, then read back."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -154,6 +155,45 @@ def test_page_of_a_crash_in_the_middle(tmp_path: Path) -> None:
     assert "did not come to its end" in check(run_page(run)).words
     (folder / ".frames.csv.0123abcd.part").write_bytes(whole[:20])
     assert "nothing to draw" in check(run_page(read(folder))).words
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_files_of_a_killed_server_are_read_by_the_names_that_they_would_have_got(
+    tmp_path: Path, finished: bool
+) -> None:
+    """Also where an older run has these names; cut off anywhere, they are read as far as they go."""
+    folder = write_run(tmp_path / "run", 90, seed=3)
+    rows, summary = (folder / "frames.csv").read_bytes(), (folder / "summary.json").read_bytes()
+    for name in ("frames.csv", "summary.json"):
+        if finished:
+            os.utime(folder / name, (0, 0))
+        else:
+            (folder / name).unlink()
+    table, told = folder / ".frames.csv.01ab.part", folder / ".summary.json.02cd.part"
+    table.write_bytes(rows[: rows.index(b"\n40,") if b"\n40," in rows else rows.index(b"\n1,40,") + 4])
+    told.write_bytes(summary)
+    for paths in ([folder], [folder / "summary.json", folder / "frames.csv"], [told, table]):
+        (run,) = read_runs(paths)
+        assert (len(run.frames), run.over, run.settings["options.seed"]) == (40, False, "3")
+        assert "did not come to its end" in check(run_page(run)).words
+        (why,) = obstacles(run, run)[:1]
+        assert why.endswith("no end: its server still runs, or was killed")
+    for end in range(0, len(summary), 97):
+        told.write_bytes(summary[:end])
+        assert (read(folder).over, read(folder).summary) == (False, {})
+    for end in range(0, len(rows), 97):
+        table.write_bytes(rows[:end])
+        assert len(read(folder).frames) <= rows[:end].count(b"\n")
+
+
+def test_rows_are_read_in_the_order_of_the_frames(tmp_path: Path) -> None:
+    """A lost frame's row comes ten seconds after those of its neighbours."""
+    path = write_run(tmp_path / "run", 30, clients=2) / "frames.csv"
+    head, *rows = path.read_text().splitlines(keepends=True)
+    path.write_text("".join((head, *rows[::-1])))
+    frames = read_frames(path)
+    assert frames["client"].tolist() == [1.0] * 30 + [2.0] * 30
+    assert frames["k"].tolist() == [*map(float, range(30))] * 2
 
 
 def test_hostile_text_is_no_markup(tmp_path: Path) -> None:
@@ -358,18 +398,24 @@ def test_page_of_a_server_that_nobody_came_to(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_page_of_a_server_that_was_killed(tmp_path: Path) -> None:
-    """Killed in mid-film it leaves no summary, and the rows of the frames that had their state by then."""
+    """Killed in mid-film it has lost a second at most, and knows its settings; the page says that it had no end."""
     killed = tmp_path / "killed"
     where = ("--signaling-port", free_port())
-    with run("server.py", *where, "--out", killed) as serving, run("client.py", *where, "--view", "none"):
-        serving.wait_for(r"scored [5-9]\d\d")  # a row is written 10 s after its frame
+    server = run("server.py", *where, "--out", killed, "--print", "second", "--seed", "77")
+    with server as serving, run("client.py", *where, "--view", "none"):
+        (told,) = serving.wait_for(r"scored +[1-9]")[:1]
+        counted = int(re.findall(r"scored +(\d+)", told)[0])
+        assert counted < 200  # or ten seconds are over, and the first frames would be there anyway
+        serving.wait_for(r"scored +[1-9]", 2)  # a second later
         serving.process.kill()
         serving.process.wait()
     left = read(killed)
-    assert left.frames.states.tolist().count(0) > 0
+    assert left.frames.states.tolist().count(0) >= counted
+    assert left.settings["options.seed"] == "77"
     page = check(run_page(left))
     assert "did not come to its end" in page.words
     assert page.tags.count("svg") == 6
+    assert main([str(killed)]) == 0
 
 
 def test_a_client_says_how_it_was_started(tmp_path: Path) -> None:
