@@ -23,6 +23,8 @@ NODE := examples/node/node_modules/.package-lock.json
 PYTEST := $(BIN)/python -m pytest --numprocesses=4 --dist=loadgroup
 QUICK := -m "not (screen or browser or hosts or slow or fresh)"
 
+unexport PYTHONDONTWRITEBYTECODE  # what was compiled once is not to be compiled in each test again
+
 SECONDS ?= 20
 MINUTES ?= 10
 BENCH ?=

@@ -133,7 +133,7 @@ def test_parts_have_distinct_cases_and_ratios_to_existing_ones(name: str):
     assert any(case.quick for case in part.cases)
 
 
-@pytest.mark.parametrize("failed", [0, -1])
+@pytest.mark.parametrize("failed", [0, pytest.param(-1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", parts.PARTS)
 def test_every_plot_is_drawn(name: str, failed: int, tmp_path: Path):
     """Each plot shows all cases of its table in their groups, also where a case failed, and knows its results."""

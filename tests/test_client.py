@@ -20,7 +20,7 @@ from transport import dialling
 from views.views import Views
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_client_stopped_ends_in_order(number: int):
     """A signal to the client ends it normally, leaves no process behind, and the server goes on."""
     port = free_port()
@@ -72,6 +72,7 @@ def test_client_gives_up_when_there_is_no_server():
     assert finding.lines[1:] == ["received 0 frames, sent 0 coordinates, skipped 0; the server scored 0\n"]
 
 
+@pytest.mark.slow
 def test_client_that_is_not_to_wait_tries_once():
     """`--wait 0` finds the server that is there, and ends with what is wrong where there is none."""
     port = free_port()
@@ -101,7 +102,13 @@ def test_client_comes_back_to_a_server_that_was_killed(tmp_path: Path):
 
 
 @pytest.mark.root
-@pytest.mark.parametrize(("size", "line"), [("4k", "process_a: it cannot be started"), ("300k", "no shared memory")])
+@pytest.mark.parametrize(
+    ("size", "line"),
+    [
+        pytest.param("4k", "process_a: it cannot be started", marks=pytest.mark.slow),
+        ("300k", "no shared memory"),
+    ],
+)
 def test_client_says_that_shared_memory_is_full(size: str, line: str):
     """Where /dev/shm has no room, for process_a or for a frame, that is one line and exit status 1, and no SIGBUS."""
     port = free_port()
@@ -117,6 +124,7 @@ def test_client_says_that_shared_memory_is_full(size: str, line: str):
         assert "Traceback" not in finding.output
 
 
+@pytest.mark.slow
 def test_client_that_stays_dials_again_after_a_goodbye(tmp_path: Path):
     """With --stay a server that ends in order is followed by the next one, and frames are scored by that."""
     port, path = free_port(), tmp_path / "s.json"
@@ -131,6 +139,7 @@ def test_client_that_stays_dials_again_after_a_goodbye(tmp_path: Path):
         assert "Traceback" not in finding.output
 
 
+@pytest.mark.slow
 def test_client_is_watched_without_a_page():
     """--http is served whenever it is given, also where nothing is shown: health, readiness and metrics, no page."""
     port, watched = free_port(), free_port()
@@ -145,14 +154,7 @@ def test_client_is_watched_without_a_page():
         assert finding.end() == 0
 
 
-@pytest.mark.parametrize(
-    ("number", "line"),
-    [
-        (signal.SIGKILL, "process_a: its process ended with SIGKILL"),
-        (signal.SIGSTOP, "process_a: it hung, and was killed"),
-    ],
-)
-def test_client_starts_process_a_again(tmp_path: Path, number: signal.Signals, line: str):
+def test_client_starts_process_a_again(tmp_path: Path):
     """process_a killed or stopped in mid-run is started again, told in one line, and counted in the summary."""
     port, path = free_port(), tmp_path / "s.json"
     with (
@@ -160,12 +162,16 @@ def test_client_starts_process_a_again(tmp_path: Path, number: signal.Signals, l
         run("client.py", "--signaling-port", port) as finding,
     ):
         serving.wait_for(r"scored [1-9]\d")
-        os.kill(process_a_of(finding.process.pid), number)
-        finding.wait_for(line)
-        serving.wait_for_new_scores()
+        for number, line in (
+            (signal.SIGKILL, "process_a: its process ended with SIGKILL"),
+            (signal.SIGSTOP, "process_a: it hung, and was killed"),
+        ):
+            os.kill(process_a_of(finding.process.pid), number)
+            finding.wait_for(line)
+            serving.wait_for_new_scores()
         assert serving.end() == 0
         assert finding.wait() == 0
-    assert read_summary(path)["restarts"] == 1
+    assert read_summary(path)["restarts"] == 2
 
 
 def test_client_ends_after_its_duration():

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.queues import Queue
 from pathlib import Path
 
@@ -149,13 +150,14 @@ def test_process_a_takes_plain_arrays(create: Callable[[], "Queue[tuple[int, Ima
         theirs.close()
 
 
-async def test_values_are_never_torn_overwritten_or_lost() -> None:
+@pytest.mark.parametrize("count", [10_000, pytest.param(100_000, marks=pytest.mark.slow)])
+async def test_values_are_never_torn_overwritten_or_lost(count: int) -> None:
     """A hundred thousand triples, as fast as the process can store them: each arrives once, whole, in order."""
     log = Log()
-    async with log.make(workers.store_triples) as found:
+    async with log.make(partial(workers.store_triples, count=count)) as found:
         found.offer(0, planes(blank(64, 64)))
-        await log.until(lambda: len(log.found) >= workers.TRIPLES)
-    assert [pts for pts, _ in log.found] == list(range(workers.TRIPLES))
+        await log.until(lambda: len(log.found) >= count)
+    assert [pts for pts, _ in log.found] == list(range(count))
     assert all(point == (workers.x_of(pts), workers.y_of(pts)) for pts, point in log.found)
 
 

@@ -123,7 +123,7 @@ async def send_line(port: int, line: bytes) -> bytes:
 
 
 async def test_server_ends_signaling_that_is_none(tmp_path: Path):
-    """Every kind of bad line ends its own connection, with one log line."""
+    """Every kind of bad line ends its own connection, with one log line; so does an answer to no offer of ours."""
     with honest_pair(tmp_path) as (serving, port):
         for line in BAD_LINES:
             await send_line(port, line)
@@ -131,11 +131,6 @@ async def test_server_ends_signaling_that_is_none(tmp_path: Path):
         await send_line(port, b'{"type": "bye"}\n')
         serving.wait_for(r"127\.0\.0\.1:\d+: left before it began")
         assert "\x1b" not in serving.output
-
-
-async def test_server_refuses_an_answer_without_video(tmp_path: Path):
-    """An answer whose media do not match the offer ends the connection."""
-    with honest_pair(tmp_path) as (serving, port):
         signaling = await dial("127.0.0.1", port, PATIENCE)
         offer = await receive_description(signaling, "offer")
         assert offer is not None

@@ -195,12 +195,13 @@ def test_json_formatter_makes_one_object_a_line():
 
 
 def test_programs_tell_what_the_summary_tells(tmp_path: Path):
-    """Over real HTTP, the server's metrics at the end are the figures of its summary.json."""
+    """Over real HTTP, the server's metrics at the end are the figures of its summary.json, and not one more line."""
     signaling, server_port, client_port, path = free_port(), free_port(), free_port(), tmp_path / "s.json"
     meeting = ("--signaling-port", signaling)
     with run("server.py", *meeting, "--http", f"127.0.0.1:{server_port}", "--summary", path) as server:
         wait_for(server_port, "/readyz", lambda status, _: status == 200)
-        assert metrics(get(server_port, "/metrics")[1])["ball_clients"] == 0
+        before = metrics(get(server_port, "/metrics")[1])
+        assert before["ball_clients"] == 0
         with run("client.py", *meeting, "--view", "web", "--http", f"127.0.0.1:{client_port}") as client:
             wait_for(client_port, "/readyz", lambda status, _: status == 200)
             wait_for(
@@ -214,6 +215,7 @@ def test_programs_tell_what_the_summary_tells(tmp_path: Path):
         text = wait_for(server_port, "/metrics", lambda status, text: metrics(text).get("ball_clients") == 0)
         assert server.end(signal.SIGTERM) == 0
     told, summary = metrics(text), read_summary(path)
+    assert told.keys() == before.keys(), "a label names a client"
     frames = summary["frames"]
     assert told["ball_frames_sent_total"] == frames["sent"]
     for state in ("scored", "missed", "skipped", "lost"):
@@ -225,6 +227,7 @@ def test_programs_tell_what_the_summary_tells(tmp_path: Path):
     assert told["ball_encode_seconds_count"] >= frames["sent"]
 
 
+@pytest.mark.slow
 def test_metrics_have_no_label_for_a_client():
     """However many clients come and go, the metrics grow by no line: no label names a client."""
     signaling, port = free_port(), free_port()

@@ -116,12 +116,12 @@ def test_compose_writes_figures_that_can_be_read_at_any_size(width: int, height:
     """Each figure has a place of its own below the film, large and bright enough, whatever is filmed."""
     image = np.full((height * 3 // 2, width), light, np.uint8)
     known = Figures(None, 0.004, 7.2, 30.0, 1234, 5, newest=Point(123.45, 67.89))
-    plain = compose(image, Figures(), ()).astype(int)
+    plain = compose(image, Figures(), ()).astype(np.int16)
     assert lay_out(width, height, 7).text >= 13
     assert plain[height:].max(axis=2).min() < 30, "the ground is dark"
     boxes = []
     for name in ("newest", "error_px", "latency_ms", "fps", "scored", "lost"):
-        changed = compose(image, Figures()._replace(**{name: getattr(known, name)}), ()).astype(int) - plain
+        changed = compose(image, Figures()._replace(**{name: getattr(known, name)}), ()).astype(np.int16) - plain
         assert np.abs(changed[:height]).max() == 0, "nothing is written on the film"
         assert np.abs(changed).max() > 120, "it can be read"
         boxes.append(np.abs(changed).max(axis=2) > 40)

@@ -153,6 +153,7 @@ def test_client_stopped_leaves_a_film_of_every_frame(tmp_path: Path, filming: tu
     assert check(path) == shown
 
 
+@pytest.mark.slow
 def test_client_killed_leaves_a_film(tmp_path: Path, filming: tuple[Program, int]) -> None:
     """The recording's process outlives the client for as long as it takes to close the file, and no longer."""
     _, port = filming
@@ -221,6 +222,7 @@ def test_client_refuses_what_it_cannot_record_to(
 
 
 @pytest.mark.root
+@pytest.mark.slow
 def test_client_on_a_full_disk_goes_on(tmp_path: Path, filming: tuple[Program, int]) -> None:
     """A disk that is full in mid-run costs one line and the recording, no coordinate; exit status 1 at the end."""
     server, port = filming

@@ -418,6 +418,7 @@ def test_page_of_a_server_that_was_killed(tmp_path: Path) -> None:
     assert main([str(killed)]) == 0
 
 
+@pytest.mark.slow
 def test_a_client_says_how_it_was_started(tmp_path: Path) -> None:
     """The summary has each client's own options and versions, and a page shows them."""
     folder, port = tmp_path / "run", free_port()

@@ -43,6 +43,7 @@ def test_run_ends_well_when_coordinates_were_scored(tmp_path: Path):
     assert "seed" in made.summary["settings"]["options"]
 
 
+@pytest.mark.slow
 def test_run_fails_when_nothing_was_scored():
     """A loop in which the ball was never found is not a good one: status 1, and why, last."""
     assert run_until("missed [1-9]", "--color", "magenta") == (1, "make run: nothing was scored\n")

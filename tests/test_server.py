@@ -206,7 +206,8 @@ async def test_session_tells_the_truth_to_who_is_curious_once_a_frame_is_scored(
     assert [type(message) for message in wire.said] == [Score], "none is known"
 
 
-@pytest.mark.parametrize("jitter_buffer", ["marker", pytest.param("stock", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("jitter_buffer", ["marker", "stock"])
 def test_client_that_stood_still_gets_every_frame_again(jitter_buffer: str):
     """A client that answers for nothing is sent little, and everything soon after it has come to itself."""
     port = free_port()
@@ -588,6 +589,7 @@ def test_server_says_what_it_replaces(tmp_path: Path):
     assert (tmp_path / "old.csv").read_text().startswith("client,k,pts")
 
 
+@pytest.mark.slow
 def test_server_out_of_descriptors_says_so_and_serves_on():
     """Where no further connection can be accepted, one line says so; who is in service gets every frame."""
     port, few = free_port(), ("prlimit", "--nofile=15:15")

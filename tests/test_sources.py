@@ -351,7 +351,9 @@ def test_read_truth_refuses_what_is_none(tmp_path: Path, text: str, reason: str)
 # --- As programs ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("transport", ["media", "datachannel", "tcp"])
+@pytest.mark.parametrize(
+    "transport", ["media", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("datachannel", "tcp"))]
+)
 def test_server_finds_without_truth(tmp_path: Path, clip: Path, transport: str):
     """Coordinates of a file without truth have a latency and no error, and what is printed says so."""
     port, summary_path, csv_path = free_port(), tmp_path / "s.json", tmp_path / "s.csv"
@@ -387,7 +389,14 @@ def test_server_scores_against_a_truth(tmp_path: Path, clip: Path):
     assert summary["live_error_px"]["p50"] > 0
 
 
-@pytest.mark.parametrize("args", [(), ("--size", "320x240", "--radius", 9), ("--transport", "tcp")])
+@pytest.mark.parametrize(
+    "args",
+    [
+        (),
+        pytest.param(("--size", "320x240", "--radius", 9), marks=pytest.mark.slow),
+        pytest.param(("--transport", "tcp"), marks=pytest.mark.slow),
+    ],
+)
 def test_server_with_numbers_in_its_pictures_loses_nothing_by_it(tmp_path: Path, args: tuple[object, ...]):
     """With --code the ball is found in every frame, as near to the truth as without."""
     port, path = free_port(), tmp_path / "s.json"
@@ -401,7 +410,9 @@ def test_server_with_numbers_in_its_pictures_loses_nothing_by_it(tmp_path: Path,
     assert summary["error_px"]["max"] < 0.1
 
 
-@pytest.mark.parametrize("source", ["missing.mp4", "99", "/dev/video99"])
+@pytest.mark.parametrize(
+    "source", ["missing.mp4", *(pytest.param(each, marks=pytest.mark.slow) for each in ("99", "/dev/video99"))]
+)
 def test_server_without_its_source_ends_with_one_line(source: str):
     """A source that is not there is one line, and exit status 1."""
     with run("server.py", "--signaling-port", free_port(), "--source", source) as serving:

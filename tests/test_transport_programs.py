@@ -46,7 +46,7 @@ def test_images_are_scored_exactly(tmp_path: Path, transport: str):
     assert [each["end"] for each in summary["clients"]] == ["bye", "bye"]
 
 
-@pytest.mark.parametrize("transport", IMAGE_TRANSPORTS)
+@pytest.mark.parametrize("transport", ["datachannel", pytest.param("tcp", marks=pytest.mark.slow)])
 def test_jpeg_is_scored(tmp_path: Path, transport: str):
     """With JPEG of any quality the ball is found where it is, and the server's stop ends both in order."""
     port, path = free_port(), tmp_path / "s.json"
@@ -64,7 +64,9 @@ def test_jpeg_is_scored(tmp_path: Path, transport: str):
     assert [each["end"] for each in summary["clients"]] == ["stopped"]
 
 
-@pytest.mark.parametrize("theirs", TRANSPORTS)
+@pytest.mark.parametrize(
+    "theirs", ["media", *(pytest.param(kind, marks=pytest.mark.slow) for kind in IMAGE_TRANSPORTS)]
+)
 def test_mismatch_is_one_clear_line(theirs: str):
     """A client told another transport than the server says which one to use; the server logs it and goes on."""
     port, others = free_port(), [kind for kind in TRANSPORTS if kind != theirs]
@@ -82,7 +84,8 @@ def test_mismatch_is_one_clear_line(theirs: str):
         assert "Traceback" not in serving.output
 
 
-@pytest.mark.parametrize("transport", [pytest.param("datachannel", marks=pytest.mark.slow), "tcp"])
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", IMAGE_TRANSPORTS)
 def test_server_notices_a_killed_client(tmp_path: Path, transport: str):
     """A client killed outright is noticed long before WebRTC would, and its account closed; another one is served."""
     port, path = free_port(), tmp_path / "s.json"
@@ -103,7 +106,8 @@ def test_server_notices_a_killed_client(tmp_path: Path, transport: str):
     assert [each["end"] for each in read_summary(path)["clients"]] == ["vanished", "stopped"]
 
 
-@pytest.mark.parametrize("transport", [pytest.param("datachannel", marks=pytest.mark.slow), "tcp"])
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", IMAGE_TRANSPORTS)
 def test_client_comes_back_to_a_server_that_was_killed(transport: str):
     """A client whose server was killed dials again, and the next server scores it."""
     port = free_port()

@@ -14,8 +14,6 @@ from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Semaphore
 from typing import Any
 
-TRIPLES = 100_000
-
 
 def x_of(pts: int) -> float:
     """Return the x that belongs to a pts in `store_triples`."""
@@ -51,12 +49,13 @@ def store_triples(
     pts: "Synchronized[int]",
     taken: Semaphore,
     wake: Connection,
+    count: int,
 ) -> None:
-    """Wait for one frame, then store TRIPLES coordinates as fast as they are taken."""
+    """Wait for one frame, then store `count` coordinates as fast as they are taken."""
     wake.send_bytes(b"")
     if frames.get() is None:
         return
-    for stamp in range(TRIPLES):
+    for stamp in range(count):
         store((x_of(stamp), y_of(stamp)), stamp, x, y, pts, taken, wake)
     frames.get()
 
