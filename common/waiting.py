@@ -1,8 +1,8 @@
-"""Waiting for one of two things, and tasks that do not fail in silence."""
+"""Waiting for one of two things, or before trying again; and tasks that do not fail in silence."""
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -41,3 +41,11 @@ async def wait_while(condition: Callable[[], bool], changed: asyncio.Event, pati
             while condition():
                 changed.clear()
                 await changed.wait()
+
+
+def backoff(first: float, most: float) -> Iterator[float]:
+    """Return the pauses (s) between attempts, without end: doubled each time, up to the most."""
+    pause = first
+    while True:
+        yield pause
+        pause = min(2 * pause, most)

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from common.ice import IceServer, ice_config
+from common.seldom import Seldom
 from common.sessions import PeerError, SessionError, SlowPeerError
 from common.urls import WHIP_TOKEN, token, without_secrets
+from transport.aiortc_ice import Pair
 from transport.http_signaling import HttpSignaling, UnavailableError, joined
-from transport.media_server import WhipOffer, pauses
+from transport.media_server import WELL_AFTER, WhipOffer, pauses
 
 if TYPE_CHECKING:  # server.py runs as __main__, and is not to be imported a second time
     from server import BallVideoTrack
@@ -38,6 +40,8 @@ class Publisher:
         self._named: tuple[IceServer, ...] = ()  # STUN and TURN servers that the media server has named
         self._sessions = 0
         self._end = ""  # of the last one
+        self._seldom = Seldom()
+        self._untold = True  # whether that the film is published would be news
 
     def summary(self) -> dict[str, Any]:
         """Return what the summary tells of it: where, how often a session came about, and how the last one ended."""
@@ -49,9 +53,9 @@ class Publisher:
         Raises:
             PeerError: the media server will never have it.
         """
-        growing = pauses()
+        growing, loop = pauses(), asyncio.get_running_loop()
         while True:
-            before, wait, named = self._sessions, 0.0, self._named
+            before, wait, named, began = self._sessions, 0.0, self._named, loop.time()
             try:
                 self._end = await self._publish()
             except PeerError as error:
@@ -62,11 +66,24 @@ class Publisher:
             except SessionError as error:
                 self._end = str(error)
                 wait = error.retry_after if isinstance(error, UnavailableError) else 0.0
-            if self._sessions > before:
+            met, well = self._sessions > before, loop.time() - began >= WELL_AFTER
+            if met and well:
                 growing = pauses()
             pause = max(next(growing), wait)
-            logger.warning("not published at %s: %s; once more in %g s", self._where, self._end, pause)
+            self._tell_lost(self._end if well or not met else f"{self._end} as soon as it was", pause)
             await asyncio.sleep(pause)
+
+    def _tell_lost(self, why: str, pause: float) -> None:
+        """Tell that the film is not published, and for how long (s) it will not be; the same once a minute."""
+        if self._seldom.due(why):
+            self._untold = True
+            logger.warning("not published at %s: %s; once more in %g s", self._where, why, pause)
+
+    def _tell_published(self, pair: Pair | None) -> None:
+        """Tell that the film is published, unless it was not told that it was lost."""
+        if self._untold:
+            self._untold = False
+            self._say(f"published at {self._where}" + (f" by {pair}" if pair is not None else ""))
 
     async def _publish(self) -> str:
         """Publish once; return why it ended.
@@ -87,7 +104,7 @@ class Publisher:
             if not await link.open():
                 return "the media server has gone"
             self._sessions += 1
-            self._say(f"published at {self._where}" + (f" by {link.pair}" if link.pair is not None else ""))
+            self._tell_published(link.pair)
             end = await link.until_end()
             return str(failures[0]) if failures else end
         finally:

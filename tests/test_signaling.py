@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.sessions import End, PeerError, SessionError, SlowPeerError
-from common.waiting import unless
+from common.waiting import backoff, unless
 from support.programs import PATIENCE
 from tools.procfs import free_port
 from transport import aiortc_internals as internals
@@ -318,9 +318,37 @@ async def test_keep_dialling_says_that_something_else_listens():
     server.close()
 
 
+async def test_keep_dialling_leaves_a_server_that_drops_us_at_once_more_and_more_time(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """As a media server may: the pauses double while sessions end at once, told once; one that lasts begins anew."""
+    monkeypatch.setattr(dialling, "DROPPED_FIRST", 0.02)
+    monkeypatch.setattr(dialling, "DROPPED_MAX", 0.2)
+    begun, loop = list[float](), asyncio.get_running_loop()
+
+    async def attend(*_: object) -> tuple[bool, End]:
+        begun.append(loop.time())
+        monkeypatch.setattr(dialling, "WELL_AFTER", 0.0 if len(begun) == 6 else 30.0)
+        return True, End.STOPPED if len(begun) == 8 else End.FAILED
+
+    async with (
+        await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as server,
+        asyncio.timeout(PATIENCE),
+    ):
+        port = server.sockets[0].getsockname()[1]
+        await dialling.keep_dialling("127.0.0.1", port, PATIENCE, asyncio.Event(), attend)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(begun)]
+    assert all(gap >= least - 0.005 for gap, least in zip(gaps[:5], (0.02, 0.04, 0.08, 0.16, 0.2), strict=True))
+    lost = [record.getMessage() for record in caplog.records if "session ended" in record.getMessage()]
+    assert lost == [
+        "session ended: connection failed; dialling again in 0.02 s, as it had just begun",
+        "session ended: connection failed; dialling again",
+    ]
+
+
 def test_backoff_grows_to_its_limit():
     """The pauses double, and stay at the limit."""
-    pauses = dialling.backoff()
+    pauses = backoff(0.1, 1.0)
     assert [next(pauses) for _ in range(6)] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
 
 

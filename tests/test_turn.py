@@ -117,6 +117,22 @@ async def test_a_refusal_is_told_with_its_reason(coturn: Turn) -> None:
     assert "certificate that is not trusted: self-signed certificate; SSL_CERT_FILE" in await refusal(coturn.url("tls"))
 
 
+async def test_what_is_wrong_with_a_server_is_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """However many connections ask it; another fault of the same server is told all the same."""
+    caplog.set_level(logging.INFO)
+    port = free_port()
+    url = f"turn:127.0.0.1:{port}?transport=tcp"
+    for _ in range(3):
+        assert "nothing listens" in await refusal(url)
+    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", port):
+        assert "closes the connection" in await refusal(url)
+    told = [
+        (each.levelname, each.getMessage().rpartition(": it ")[2]) for each in caplog.records if url in each.message
+    ]
+    assert [level for level, _ in told] == ["WARNING", "INFO", "INFO", "WARNING"]
+    assert told[0][1] == told[2][1] != told[3][1]
+
+
 @pytest.mark.slow
 async def test_what_answers_nothing_is_told_within_6_s(caplog: pytest.LogCaptureFixture) -> None:
     """Closed ports, names that nobody has, silence, other programs: each is named in one warning, with what it does."""

@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 from aiortc.contrib.signaling import TcpSocketSignaling
 
 from common.ice import IceConfig
 from common.names import look_up
+from common.seldom import Seldom
 from common.sessions import End, PeerError, SessionError, SlowPeerError
-from common.waiting import unless
+from common.waiting import backoff, unless
 from transport import aiortc_internals as internals
 from transport.datachannel import ChannelAnswer
 from transport.line import ClientLine, FrameWay
@@ -21,6 +22,8 @@ from transport.tcp import TcpAnswer
 logger = logging.getLogger(__name__)
 
 RETRY_FIRST, RETRY_MAX = 0.1, 1.0  # s between two attempts to dial; doubled each time
+DROPPED_FIRST, DROPPED_MAX = 0.5, 30.0  # the same after a session that was over as soon as it had begun
+WELL_AFTER = 10.0  # s that a session has to last not to be one of these
 MISSED_AFTER, MISSED_INTERVAL = 2.0, 60.0  # s until it is first said that there is no server, and between two times
 MIN_PATIENCE = 2.0  # s for the first word of what listens there, however late it is
 ATTEMPT_TIMEOUT = 2.0  # s for one of them: an address that nobody has any more does not answer at all
@@ -43,7 +46,7 @@ async def dial(host: str, port: int, wait: float, left: float | None = None) -> 
     loop = asyncio.get_running_loop()
     deadline = loop.time() + (wait if left is None else left)
     tell_at = loop.time() + MISSED_AFTER
-    for pause in backoff():
+    for pause in backoff(RETRY_FIRST, RETRY_MAX):
         signaling = TcpSocketSignaling(host, port)
         try:
             async with asyncio.timeout(min(deadline - loop.time(), ATTEMPT_TIMEOUT) if wait else ATTEMPT_TIMEOUT):
@@ -60,14 +63,6 @@ async def dial(host: str, port: int, wait: float, left: float | None = None) -> 
         await asyncio.sleep(pause)
     within = f" within {wait:.3g} s" if wait else ""
     raise PeerError(f"no server at {host}:{port}{within}: {reason}")
-
-
-def backoff() -> Iterator[float]:
-    """Return the pauses (s) between attempts, without end: doubled each time, up to RETRY_MAX."""
-    pause = RETRY_FIRST
-    while True:
-        yield pause
-        pause = min(2 * pause, RETRY_MAX)
 
 
 async def keep_dialling(
@@ -92,7 +87,8 @@ async def keep_dialling(
         PeerError: there was no session for too long, or the server does not keep to the protocol.
     """
     loop = asyncio.get_running_loop()
-    pauses, deadline, end = backoff(), loop.time() + wait, ""
+    pauses, deadline, end = backoff(RETRY_FIRST, RETRY_MAX), loop.time() + wait, ""
+    dropped, seldom = backoff(DROPPED_FIRST, DROPPED_MAX), Seldom()
     while not stop.is_set():
         try:
             signaling = await unless(stop, dial(host, port, wait, max(0, deadline - loop.time())))
@@ -114,12 +110,16 @@ async def keep_dialling(
             await close_signaling(signaling, goodbye)
         if goodbye and not (stay and end is End.BYE):
             return
+        brief = met and loop.time() - began < WELL_AFTER
         if met:
-            pauses, deadline = backoff(), loop.time() + wait
-        pause = next(pauses)
+            pauses, deadline = backoff(RETRY_FIRST, RETRY_MAX), loop.time() + wait
+            dropped = dropped if brief else backoff(DROPPED_FIRST, DROPPED_MAX)
+        pause = min(next(dropped), wait / 2) if brief else next(pauses)
         if loop.time() + pause >= deadline:
             raise PeerError(f"no session with {host}:{port} within {wait:.3g} s: {end}")
-        logger.warning("session ended: %s; dialling again", end)
+        if seldom.due(end) or (met and not brief):
+            again = f" in {pause:g} s, as it had just begun" if brief else ""
+            logger.warning("session ended: %s; dialling again%s", end, again)
         await unless(stop, asyncio.sleep(pause))
 
 

@@ -21,6 +21,7 @@ from aiortc.rtcconfiguration import RTCBundlePolicy, RTCIceTransportPolicy
 
 from common.ice import CREDENTIAL, SECRET, USERNAME, IceConfig, IceServer
 from common.names import look_up
+from common.seldom import Seldom
 from common.strangers import printable
 from transport.aiortc_ice import CANDIDATE, Relay, noting
 
@@ -37,6 +38,8 @@ CODES = {403: "forbids it", 486: "has no more relays for this name", 508: "has n
 SILENT = "answers nothing: a firewall in between, another port, or nobody there"
 ONLY_STUN = "answers STUN, and no request for a relay: is it a TURN server?"
 TOO_LATE = "answers too late"
+GONE, BACK = "answers nothing any more", "answers again"
+_seldom = Seldom()  # each connection asks anew, and would tell the same
 
 
 def configuration(ice: IceConfig | None = None) -> RTCConfiguration:
@@ -97,7 +100,12 @@ async def asking(ice: IceConfig) -> AsyncIterator[list[Lack]]:
             wrong = SILENT if task.cancelled() else task.result()
             lack = Lack(server, wrong or (ONLY_STUN if server.relays else TOO_LATE), there=wrong is None)
         lacks.append(lack)
-        logger.warning("%s gave no candidate: it %s", server.url, lack.reason)
+        _tell(f"{server.url} gave no candidate: it {lack.reason}")
+
+
+def _tell(line: str) -> None:
+    """Warn of something that many connections have in common: once a minute."""
+    logger.log(logging.WARNING if _seldom.due(line) else logging.INFO, "%s", line)
 
 
 def explain(error: Exception, server: IceServer) -> str:
@@ -241,14 +249,16 @@ async def keep_relay(relay: Relay, silence: Callable[[], float], url: str) -> No
                 await relay.bind()
         except (TimeoutError, stun.TransactionTimeout):
             if not silent:
-                logger.warning("%s answers nothing any more", url)
+                _tell(f"{url} {GONE}")
+                _seldom.forget(f"{url} {BACK}")
             silent = True
         except stun.TransactionFailed as error:
-            logger.warning("%s relays no more for us %s", url, _refusal(error)[1])
+            _tell(f"{url} relays no more for us {_refusal(error)[1]}")
             return
         except ConnectionError:
             return
         else:
             if silent:
-                logger.warning("%s answers again", url)
+                _tell(f"{url} {BACK}")
+                _seldom.forget(f"{url} {GONE}")
             asked, silent = loop.time(), False

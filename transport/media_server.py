@@ -17,7 +17,7 @@ from aiortc import MediaStreamTrack, RTCSessionDescription
 from common.ice import IceConfig, IceServer
 from common.sessions import End, PeerError, SessionError, SlowPeerError
 from common.urls import WHEP_TOKEN, without_secrets
-from common.waiting import unless
+from common.waiting import backoff, unless
 from transport import aiortc_internals as internals
 from transport.descriptions import refused_video
 from transport.http_signaling import HttpSignaling, joined
@@ -32,6 +32,7 @@ SILENCE = 12.0  # s that a server may be silent at most, as aioice checks the wa
 SILENCE_LEAST, GAPS = 2.0, 3.0  # s, and times its longest pause so far, for one whose pauses are known
 KNOWN_AFTER = 5.0  # s; then they are
 PAUSE_FIRST, PAUSE_MAX = 0.5, 30.0  # s between two attempts; doubled each time
+WELL_AFTER = 10.0  # s that a session has to last for the pauses to begin anew
 
 
 class HttpOffer(PeerLink):
@@ -117,10 +118,7 @@ class Patience:
 
 def pauses() -> Iterator[float]:
     """Return the pauses (s) between attempts, without end: doubled each time, up to PAUSE_MAX."""
-    pause = PAUSE_FIRST
-    while True:
-        yield pause
-        pause = min(2 * pause, PAUSE_MAX)
+    return backoff(PAUSE_FIRST, PAUSE_MAX)
 
 
 # --- WHIP ------------------------------------------------------------------------------------------
