@@ -35,7 +35,11 @@ CONTOUR_POINTS = 300  # of a contour, that are looked at
 MIN_LINE = 12.0  # levels by which the line is lighter than what is beside it
 MIN_SEEN = 0.6  # of the points that must be there
 MAX_RESIDUAL = 0.7  # px of the film, root mean square
+ACROSS = 31  # places across the line, at which it is looked at
 STEPS = 6  # of Gauss-Newton, with each way to measure
+SECTION = 5  # points of a side, most of which have to be seen
+MAX_UNLIKE = 0.2  # of its height, by which the line may differ there from what it is elsewhere
+MAX_BULGE = 0.5  # px of the film, by which they may be off: by more, it is something else that is seen there
 CELL_POINTS = 6  # along either side of a cell, at which it is looked at
 SNAP = 0.1  # px that a film shown as it is may seem to be off whole pixels
 
@@ -167,7 +171,7 @@ def _largest(quads: Iterable[_Quad]) -> list[_Quad]:
 def _quads(luma: Image) -> Iterator[_Quad]:
     scale = min(1.0, SEARCHED / max(luma.shape))
     small = cv2.resize(luma, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else luma
-    block = max(small.shape) // 16 | 1
+    block = max(3, max(small.shape) // 16 | 1)
     masks = [cv2.threshold(small, level, 255, cv2.THRESH_BINARY)[1] for level in LEVELS]
     masks.append(cv2.adaptiveThreshold(small, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY, block, -8))
     for mask in masks:
@@ -239,6 +243,55 @@ def _fit_to_contour(mapping: Mapping, sides: tuple[float, float, float, float], 
     return mapping
 
 
+class _Line(NamedTuple):
+    """What is seen of the light line, at each point of `_sides`.
+
+    points, outward: (N, 2); off: (N,) px of the film, by which its middle is farther out than it was taken to be;
+    there: (N,) whether there is a line at all; light: (N, ACROSS) levels above what is beside it, the innermost first.
+    """
+
+    points: Floats
+    outward: Floats
+    off: Floats
+    there: npt.NDArray[np.bool_]
+    light: Floats
+
+    def seen(self, mapping: Mapping) -> Floats:
+        """Return where in the picture the middle of the line is, (N, 2), px."""
+        return mapping.project(self.points + self.off[:, None] * self.outward)
+
+    def by_side(self) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """Return `off` and `there` of each side, (4, POINTS)."""
+        return self.off.reshape(4, POINTS), self.there.reshape(4, POINTS)
+
+    def unlike(self) -> Floats:
+        """Return by how much the line, as high as it is, differs from what it mostly is, (N,) of 0 to 1."""
+        shape = self.light / np.maximum(self.light.max(axis=1, keepdims=True), 1e-9)
+        unlike: Floats = np.abs(shape - np.median(shape[self.there], axis=0)).mean(axis=1)
+        return unlike
+
+    def weights(self) -> Floats:
+        """Return 1 for each point that is there and off as the others are, 0 for the others, (N,)."""
+        off = np.abs(self.off - np.median(self.off[self.there]))
+        weights: Floats = (self.there & (off <= 3 * np.median(off[self.there]) + 0.5)).astype(np.float64)
+        return weights
+
+
+def _see_line(luma: Image, layout: CodeLayout, mapping: Mapping) -> _Line | None:
+    """Return what is seen of the line around a film; None where a mapping leads nowhere."""
+    points, outward = _sides(layout.outline)
+    across = np.linspace(-1, 1, ACROSS) * (layout.band / 2 - 1)
+    at = mapping.project(points[:, None] + across[:, None] * outward[:, None])
+    if not np.isfinite(at).all():
+        return None
+    profile = sample(luma, maps_of(at)).astype(np.float64)
+    base = profile[:, :1] + (profile[:, -1:] - profile[:, :1]) * np.linspace(0, 1, ACROSS)
+    light = np.maximum(profile - base, 0)
+    inside = ((at > 0) & (at < np.array(mapping.picture) - 1)).all(axis=(1, 2))
+    off = (light * across).sum(axis=1) / np.maximum(light.sum(axis=1), 1e-9)
+    return _Line(points, outward, off, (light.max(axis=1) >= MIN_LINE) & inside, light)
+
+
 def refine(luma: Image, layout: CodeLayout, mapping: Mapping) -> Mapping | None:
     """Fit a mapping to the light line around the film; None if there is no such line.
 
@@ -247,28 +300,14 @@ def refine(luma: Image, layout: CodeLayout, mapping: Mapping) -> Mapping | None:
         layout: of the film.
         mapping: where the film is, to a few px.
     """
-    points, outward = _sides(layout.outline)
-    across = np.linspace(-1, 1, 31) * (layout.band / 2 - 1)
     for _ in range(STEPS):
-        places = points[:, None] + across[:, None] * outward[:, None]
-        at = mapping.project(places)
-        if not np.isfinite(at).all():
+        line = _see_line(luma, layout, mapping)
+        if line is None or line.there.mean() < MIN_SEEN:
             return None
-        profile = sample(luma, maps_of(at)).astype(np.float64)
-        base = profile[:, :1] + (profile[:, -1:] - profile[:, :1]) * np.linspace(0, 1, 31)
-        light = np.maximum(profile - base, 0)
-        total = light.sum(axis=1)
-        inside = ((at > 0) & (at < np.array(mapping.picture) - 1)).all(axis=(1, 2))
-        there = (light.max(axis=1) >= MIN_LINE) & inside
-        if there.mean() < MIN_SEEN:
-            return None
-        middle = (light * across).sum(axis=1) / np.maximum(total, 1e-9)
-        seen = mapping.project(points + middle[:, None] * outward)
-        off = np.abs(middle - np.median(middle[there]))
-        weights = (there & (off <= 3 * np.median(off[there]) + 0.5)).astype(np.float64)
-        mapping, _ = _step(mapping, points, outward, seen, weights)
-    kept = weights > 0
-    if kept.mean() < MIN_SEEN or np.sqrt((middle[kept] ** 2).mean()) > MAX_RESIDUAL:
+        weights = line.weights()
+        mapping, _ = _step(mapping, line.points, line.outward, line.seen(mapping), weights)
+        off = line.off[weights > 0]
+    if len(off) < MIN_SEEN * len(weights) or np.sqrt((off**2).mean()) > MAX_RESIDUAL:
         return None
     return _snapped(mapping)
 
@@ -282,3 +321,60 @@ def _snapped(mapping: Mapping) -> Mapping:
     if np.abs(shift - whole).max() > SNAP:
         return mapping
     return mapping_of(mapping.film, mapping.picture, corners, corners + whole)
+
+
+# --- Where it was --------------------------------------------------------------------------------
+
+
+class Place(NamedTuple):
+    """How a film lies, seen from where it was taken to be.
+
+    moved: px of the film, by which that of its corners is elsewhere that has moved most; whole: nothing covers its
+    outline, or cuts it off, and it is in one piece; blur: px of the film, the deviation of a Gaussian that would make
+    the line as soft.
+    """
+
+    moved: float
+    whole: bool
+    blur: float
+
+
+def place_of(luma: Image, layout: CodeLayout, mapping: Mapping) -> Place | None:
+    """Measure whether a film is where it is taken to be; None if there is too little of its outline to say.
+
+    Args:
+        luma: (H, W) uint8, the picture's Y plane.
+        layout: of the film.
+        mapping: where the film was, in the picture before.
+    """
+    line = _see_line(luma, layout, mapping)
+    if line is None or line.there.mean() < MIN_SEEN:
+        return None
+    now, _ = _step(mapping, line.points, line.outward, line.seen(mapping), line.weights())
+    width, height = layout.width, layout.height
+    corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float64)
+    were, are = mapping.project(corners), now.project(corners)
+    scale = np.sqrt(cv2.contourArea(were.astype(np.float32)) / (width * height))
+    moved = max(float(np.abs(are - were).max() / max(scale, 1e-9)), *map(_aside, *line.by_side()))
+    fits = line.there & (np.abs(line.off) <= MAX_BULGE) & (line.unlike() <= MAX_UNLIKE)
+    whole = (fits.reshape(-1, SECTION).mean(axis=1) > 0.5).all()
+    return Place(moved, bool(whole), _blur(line, layout))
+
+
+def _aside(off: Floats, there: npt.NDArray[np.bool_]) -> float:
+    """Return by how much a side of the outline is off as a whole, px of the film; 0 if it is not.
+
+    The fit passes over it where the two sides across it are where they were: so a film that sinks has two such sides.
+    """
+    if there.mean() <= 0.5:
+        return 0.0
+    middle = float(np.median(off[there]))
+    alike = float(np.median(np.abs(off[there] - middle))) <= MAX_BULGE
+    return abs(middle) if alike and abs(middle) > MAX_BULGE else 0.0
+
+
+def _blur(line: _Line, layout: CodeLayout) -> float:
+    """Return how soft a line is, px of the film: an edge rises by 1 / (deviation * sqrt(2 pi)) a px at its steepest."""
+    profile = np.median(line.light[line.there], axis=0)
+    steepest = np.abs(np.diff(profile)).max() * (ACROSS - 1) / (layout.band - 2)
+    return float((profile.max() - profile.min()) / max(steepest, 1e-9) / np.sqrt(2 * np.pi))

@@ -4,10 +4,13 @@ What a source may do, and what comes of it: see common/decoding.py; it is opened
 a picture, each of which is counted:
 
     again      a frame that was seen before: the first sight counts
-    unread     no number: the film is not in it, or not whole, or too small
+    unread     no number: the film is not in it, or not whole, or too small; or it moves
     mixed      two frames at once: a long exposure, or a screen that was caught between them
     torn       one frame above and another below
     foreign    a number that is none of this film's: another server's, or an old picture of this one's
+
+A frame has no error, and has a latency, where a neighbour's ghost is in its picture, or where something covers a part
+of the film's outline or cuts it off: see finding/viewer.py.
 """
 
 import asyncio
@@ -72,8 +75,8 @@ class Watching:
         self._told = asyncio.Event()
         self._viewer: Viewer | None = None
         self._names: OrderedDict[int, tuple[int, bool]] = OrderedDict()  # number and sharpness, by what it is called
-        self._newest = self._newest_read = 0.0  # s, when a picture came, and one with a number of ours
-        self._blank = False  # the newest picture
+        self._newest = self._newest_read = self._newest_whole = 0.0  # s: a picture came, with our number, all of it
+        self._look: Look | None = None  # what the newest picture shows
         self._hints: set[str] = set()  # kinds of those that were given
         self._first = asyncio.Event()  # the first picture has come
         self._reader: Reader | None = None
@@ -104,7 +107,7 @@ class Watching:
         except ValueError as error:
             raise PeerError(f"--watch: the server's film cannot have numbers: {error}") from None
         self._viewer = Viewer(layout, lambda reading: self._name(reading) is not None)
-        self._newest = self._newest_read = time.monotonic()
+        self._newest = self._newest_read = self._newest_whole = time.monotonic()
         self._tasks = [start(each, self._fail) for each in (self._read(), self._keep_telling())]
         arrived = asyncio.create_task(self._first.wait())
         await asyncio.wait((arrived, self._failure), timeout=START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
@@ -177,9 +180,15 @@ class Watching:
                 f"{doubled} of {counts['pictures']} pictures show two frames at once: film at half the camera's rate "
                 "(server.py --fps 15) with a short exposure; grab a screen at twice the film's rate",
             )
-        if now - self._newest >= STALL_AFTER or now - self._newest_read < QUIET_AFTER:
+        if now - self._newest >= STALL_AFTER:
             return
-        if self._blank:
+        if now - self._newest_read < QUIET_AFTER:
+            if now - self._newest_whole >= QUIET_AFTER:
+                self._hint("covered", "a part of the film's outline is covered or cut off: no error is told meanwhile")
+            return
+        if self._look is not None and self._look.moved:
+            self._hint("moving", "the film moves in the picture; none counts until it stands still")
+        elif self._look is not None and self._look.blank:
             self._hint("blank", "the pictures are of one colour: is the lens covered, or the screen dark?")
         elif counts["foreign"]:
             self._hint(
@@ -246,22 +255,23 @@ class Watching:
     def _take(self, look: Look) -> None:
         """Count a picture, and hand on the frame that it shows, if that is seen for the first time."""
         self.counts["pictures"] += 1
-        self._blank = look.blank
+        self._look = look
         if look.reading.legibility is not Legibility.READ:
             self.counts[look.reading.legibility] += 1
             return
         k = self._name(look.reading)
-        if k is None:
+        if k is None or look.shown is None:  # which is also that of a frame that the server had not told of by then
             self.counts["foreign"] += 1
             return
         self._newest_read = time.monotonic()
+        if look.whole:
+            self._newest_whole = self._newest_read
         assert self._film is not None
-        assert look.shown is not None
         name = stamp(k, self._film.fps)
         if name in self._names:
             self.counts["again"] += 1
             return
-        self._names[name] = k, look.reading.sharp
+        self._names[name] = k, look.reading.sharp and look.whole
         if len(self._names) > KEPT:
             self._names.popitem(last=False)
         self._on_frame(name, look.shown)

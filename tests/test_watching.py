@@ -1,20 +1,24 @@
 """client.py --watch: pictures of the film, from wherever they come, are named by their numbers, and nothing else is."""
 
 import asyncio
+import errno
 import itertools
+import os
 import re
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
 import numpy as np
 import pytest
+from av.error import err_check
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
@@ -61,6 +65,7 @@ class Watcher:
 
     Attributes:
         seen: the numbers of the frames that it handed on.
+        sharp: whether each is worth an error.
         said: the messages that it sent.
     """
 
@@ -71,6 +76,7 @@ class Watcher:
         monkeypatch.setattr(decoding, "RETRY_INTERVAL", 0.05)
         monkeypatch.setattr(decoding, "MAX_RETRY_INTERVAL", 0.1)
         self.seen: list[int] = []
+        self.sharp: list[bool] = []
         self.said: list[Message] = []
         self.way = Watching(str(source), {}, self._on_frame, self.said.append)
         if told is not None:
@@ -81,6 +87,7 @@ class Watcher:
         assert isinstance(named, Named)
         assert seen[0].shape == (SCENE.height, SCENE.width)
         self.seen.append(named.k)
+        self.sharp.append(named.sharp)
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until something is so."""
@@ -187,6 +194,113 @@ async def test_watch_advises_where_pictures_show_two_frames(
     await watcher.way.close()
     assert watcher.seen == []
     assert caplog.text.count("film at half the camera's rate") == 1
+
+
+def on_screen(image: Image, left: int, top: int) -> Image:
+    """Return a grey screen that shows a film, pixel by pixel, with its top left corner at a place, px, even."""
+    screen = np.full((540, 480), 128, np.uint8)
+    planes(screen)[0][:] = 60
+    for plane, film, side in zip(planes(screen), planes(image), (1, 2, 2), strict=True):
+        plane[top // side :, left // side :][: film.shape[0], : film.shape[1]] = film
+    return screen
+
+
+async def test_watch_of_a_film_that_moves_scores_nothing_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While a window is dragged nothing is handed on but what is where it was, and one line says why."""
+    images = [on_screen(coded_image(SCENE, FIRST + n), 2 * n, 2 * n) for n in range(40)]
+    monkeypatch.setattr(watching, "Reader", Patient)
+    watcher = Watcher(write_clip(tmp_path / "a.mp4", images + images[::-1]), monkeypatch, film())
+    assert await watcher.way.open()
+    await watcher.until(lambda: "the film moves in the picture" in caplog.text)
+    await watcher.until(lambda: watcher.way.counts["pictures"] > 160)
+    await watcher.way.close()
+    assert len(watcher.seen) < 10
+    assert watcher.way.counts["unread"] > 140
+    assert caplog.text.count("the film moves in the picture") == 1
+
+
+async def test_watch_of_a_film_under_a_window_tells_no_error_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What covers a part of the outline leaves the frames their names, and takes their errors; one line says so."""
+    images = [on_screen(coded_image(SCENE, FIRST + n), 100, 60) for n in range(20)]
+    for image in images:
+        planes(image)[0][150:220, 80:160] = 200
+    watcher = Watcher(write_clip(tmp_path / "a.mp4", images), monkeypatch, film())
+    assert await watcher.way.open()
+    await watcher.until(lambda: "covered or cut off" in caplog.text)
+    await watcher.way.close()
+    assert set(watcher.seen) <= {FIRST + n for n in range(20)}
+    assert set(watcher.sharp) == {False}
+    assert caplog.text.count("covered or cut off") == 1
+
+
+class Camera:
+    """Stands in for a camera: says what comes of each opening of the device, one after the other; then of the last.
+
+    Args:
+        openings: a clip, or None; and the errno by which the clip breaks off after 8 pictures, or the opening fails.
+    """
+
+    def __init__(self, *openings: tuple[Path | None, int]) -> None:
+        self._openings = list(openings)
+        self._open = av.open
+
+    def open(self, name: str, **options: object) -> Any:
+        """Open the device as PyAV would, whatever it is called."""
+        assert (name, options["format"]) == ("/dev/video0", "v4l2")
+        path, self._errno = self._openings.pop(0) if len(self._openings) > 1 else self._openings[0]
+        if path is None:
+            err_check(-self._errno, name)
+        self._container = self._open(str(path))
+        return self
+
+    def __enter__(self) -> "Camera":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._container.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def demux(self, stream: VideoStream) -> Iterator[Any]:
+        """Return packets until the camera is gone."""
+        for n, packet in enumerate(self._container.demux(stream)):
+            if n == 8:
+                err_check(-self._errno, "/dev/video0")
+            yield packet
+
+
+@pytest.mark.parametrize("error", [errno.EBUSY, errno.EACCES])
+async def test_watch_of_a_camera_that_others_use_is_one_line(error: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera that is busy, or that we may not use, ends with its name and the reason."""
+    monkeypatch.setattr(av, "open", Camera((None, error)).open)
+    watcher = Watcher("0", monkeypatch, film())
+    with pytest.raises(PeerError, match=f"--watch 0: {os.strerror(error)}$"):
+        await watcher.way.open()
+    await watcher.way.close()
+
+
+async def test_watch_of_a_camera_goes_on_when_it_is_plugged_in_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Unplugged, gone, back and busy, and back for good: each is a line, and new frames are named after it."""
+    before, after = (
+        write_clip(tmp_path / name, [coded_image(SCENE, FIRST + first + n) for n in range(10)])
+        for name, first in (("a.mp4", 0), ("b.mp4", 20))
+    )
+    camera = Camera((before, errno.ENODEV), (None, errno.ENOENT), (None, errno.EBUSY), (after, errno.EIO))
+    monkeypatch.setattr(av, "open", camera.open)
+    watcher = Watcher("0", monkeypatch, film(FIRST + 40))
+    assert await watcher.way.open()
+    await watcher.until(lambda: any(k >= FIRST + 20 for k in watcher.seen))
+    await watcher.way.close()
+    assert set(watcher.seen) <= {FIRST + first + n for first in (0, 20) for n in range(10)}
+    for each in (errno.ENODEV, errno.ENOENT, errno.EBUSY):
+        assert caplog.text.count(f"source 0: {os.strerror(each)}; opening it again") == 1
 
 
 async def test_watch_goes_on_with_pictures_of_another_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
