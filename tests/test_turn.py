@@ -220,6 +220,22 @@ async def test_a_player_gets_its_film_although_a_server_is_silent(caplog: pytest
     assert caplog.text.count("gave no candidate") == 1
 
 
+@turn
+@pytest.mark.slow
+def test_a_relay_that_forbids_the_peer_is_named_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the two do not meet, whoever has the relay says that it passes nothing on to the other's address."""
+    monkeypatch.setenv(SECRET_VARIABLE, SECRET)
+    where = ("--signaling-port", free_port())
+    with Turn("--denied-peer-ip=127.0.0.0-127.255.255.255") as running:
+        options = ("--ice-server", running.url(), "--relay-only", "--wait", "1")
+        with run("server.py", *where) as serving, run("client.py", *where, "--view", "none", *options) as finding:
+            assert finding.wait() == 1
+            (last,) = finding.wait_for("^client.py: error: ")
+            assert serving.end() == 0
+    assert "have not reached each other" in last
+    assert f"{running.url()} does not relay to 127.0.0.1 (403 Forbidden IP)" in last
+
+
 def test_a_malformed_url_is_nobodys_offer() -> None:
     """What is wrong with a URL of ours never comes as far as a peer's description, which would be blamed for it."""
     with pytest.raises(ValueError, match="must be stun:HOST"):
@@ -320,11 +336,34 @@ async def test_a_relay_is_asked_to_go_on_until_it_refuses(
 
         caplog.clear()
         async with asyncio.timeout(PATIENCE):
-            await ice.keep_relay(Relay(bind, lambda: False), lambda: 99.0, "turn:a")
+            await ice.keep_relay(Relay(bind, lambda: False), lambda: ice.GONE_AFTER / 2, "turn:a")
         assert answers == []
         told = ["turn:a answers nothing any more", "turn:a answers again"]
         refusal_told = ["turn:a relays no more for us (437 Allocation Mismatch)"]
         assert caplog.messages == told + (refusal_told if isinstance(last, stun.TransactionFailed) else [])
+
+
+async def test_a_relay_is_given_up_when_nothing_has_come_for_long(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its silence alone ends nothing, nor does the peer's while it answers; both together are told, and are the end."""
+    monkeypatch.setattr(ice, "SILENT_AFTER", 0.01)
+    silence, asked = 2 * ice.GONE_AFTER, 0
+
+    async def bind() -> None:
+        nonlocal asked, silence
+        asked += 1
+        if asked == 5:
+            silence = ice.GONE_AFTER / 2
+        if asked == 10:
+            silence = ice.GONE_AFTER
+        if asked >= 5:
+            raise TimeoutError
+
+    async with asyncio.timeout(PATIENCE):
+        await ice.keep_relay(Relay(bind, lambda: False), lambda: silence, "turn:b")
+    assert asked == 10
+    assert caplog.messages == ["turn:b answers nothing any more"]
 
 
 async def test_a_relay_is_left_in_peace_while_the_peer_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 mend                      without it
 answers of servers        what goes wrong at a server is dropped, and nobody learns why there is no candidate
 giving an allocation back a relay that is gone makes a close wait for 63 s of retransmissions
+binding a channel         that a relay forbids a peer is dropped, and nobody learns why the two do not meet
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 import aioice.ice
 import aioice.turn
+from aioice import stun
 from aioice.turn import TurnClientMixin
 from aiortc import RTCPeerConnection
 
@@ -54,6 +56,13 @@ class Relay(NamedTuple):
     is_gone: Callable[[], bool]
 
 
+class Refused(NamedTuple):
+    """An address of the peer's that a relay does not pass anything on to, and its words."""
+
+    host: str
+    error: stun.TransactionFailed
+
+
 # --- Mends ---------------------------------------------------------------------------------------
 
 
@@ -64,6 +73,7 @@ def mend_servers() -> bool:
             replace(aioice.ice, "relayed_candidate", RELAYED, _noted("turn")),
             replace(aioice.ice, "server_reflexive_candidate", "protocol stun_server", _noted("stun")),
             replace(TurnClientMixin, "delete", "self", _mended_delete),
+            replace(TurnClientMixin, "channel_bind", "self channel_number addr", _mended_bind),
         ]
     )
 
@@ -130,7 +140,30 @@ def _mended_delete(stock: Callable[..., Awaitable[None]]) -> Callable[..., Await
     return delete
 
 
+def _mended_bind(stock: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Keep what a relay says to a peer's address that it does not take."""
+
+    async def channel_bind(self: Any, channel_number: int, addr: tuple[str, int]) -> None:
+        try:
+            await stock(self, channel_number, addr)
+        except stun.TransactionFailed as error:
+            self.refused = Refused(addr[0], error)
+            raise
+
+    return channel_bind
+
+
 # --- What is reached for -------------------------------------------------------------------------
+
+
+def refused_by_relay(pc: RTCPeerConnection) -> Refused | None:
+    """Return the address of the peer's that a relay of ours has refused last; None if there is none."""
+    for protocol in getattr(connection_of(pc), "_protocols", ()):
+        client = getattr(protocol.transport, "_TurnTransport__inner_protocol", None)
+        refused: Refused | None = getattr(client, "refused", None)
+        if refused is not None:
+            return refused
+    return None
 
 
 def pair_in_use(pc: RTCPeerConnection) -> Pair | None:

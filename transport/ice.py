@@ -16,14 +16,14 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 
 from aioice import stun
-from aiortc import RTCConfiguration, RTCIceServer
+from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection
 from aiortc.rtcconfiguration import RTCBundlePolicy, RTCIceTransportPolicy
 
 from common.ice import CREDENTIAL, SECRET, USERNAME, IceConfig, IceServer
 from common.names import look_up
 from common.seldom import Seldom
 from common.strangers import printable
-from transport.aiortc_ice import CANDIDATE, Relay, noting
+from transport.aiortc_ice import CANDIDATE, Relay, noting, refused_by_relay
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ PROBE_TIMEOUT = 3.0  # s for that; together less than the 5 s that aioice waits
 RESEND_INTERVAL = 0.5  # s between two requests by UDP
 KEEP_INTERVAL, SILENT_AFTER = 10.0, 1.0  # s between two questions to a relay; and if nothing of the peer's has come
 BIND_TIMEOUT = 2.0  # s for a relay to answer one
+GONE_AFTER = 10.0  # s without a word of the peer's, and of the relay's, after which neither will come; aioice takes 30
 MAGIC_COOKIE = bytes.fromhex("2112a442")  # bytes 4 to 7 of a STUN message: RFC 8489, section 5
 NAMES = re.compile(r"""'USERNAME': ('[^']*'|"[^"]*")""")
 CODES = {403: "forbids it", 486: "has no more relays for this name", 508: "has no more relays"}  # RFC 8656, section 19
@@ -224,11 +225,25 @@ async def _ask_by_tcp(host: str, port: int, secure: bool) -> bytes:
         writer.transport.abort()
 
 
+# --- A relay that was wanted ---------------------------------------------------------------------
+
+
+def forbidden(pc: RTCPeerConnection, url: str) -> str:
+    """Return what a relay has said to the peer's address, to go after a reason; nothing if it has taken it.
+
+    Args:
+        pc: the connection that does not come about.
+        url: the relay's name.
+    """
+    refused = refused_by_relay(pc)
+    return "" if refused is None else f"; {url} does not relay to {refused.host} {_refusal(refused.error)[1]}"
+
+
 # --- A relay in use ------------------------------------------------------------------------------
 
 
 async def keep_relay(relay: Relay, silence: Callable[[], float], url: str) -> None:
-    """Ask a relay to go on, now and then, until it says that it does not.
+    """Ask a relay to go on, now and then, until it says that it does not, or nothing has come for GONE_AFTER.
 
     What is bound there goes on to be (RFC 8656, section 12: ten minutes, or what the server makes of that); a relay
     that was started again, and so knows nothing of us, says so at once.
@@ -251,6 +266,8 @@ async def keep_relay(relay: Relay, silence: Callable[[], float], url: str) -> No
             if not silent:
                 _tell(f"{url} {GONE}")
                 _seldom.forget(f"{url} {BACK}")
+            if silence() >= GONE_AFTER:
+                return
             silent = True
         except stun.TransactionFailed as error:
             _tell(f"{url} relays no more for us {_refusal(error)[1]}")

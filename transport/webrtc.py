@@ -15,13 +15,13 @@ from aiortc import RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from aiortc.contrib.signaling import TcpSocketSignaling
 
 from common.ice import IceConfig, IceServer
-from common.sessions import End, PeerError, SessionError
+from common.sessions import End, PeerError, SessionError, SlowPeerError
 from common.waiting import unless
 from protocol.messages import COORDINATES, COORDINATES_ID, SCORES, Ready, encode
 from transport import aiortc_internals as internals
 from transport.aiortc_ice import Relay, pair_in_use, relay_in_use
 from transport.descriptions import with_candidates
-from transport.ice import Lack, asking, configuration, keep_relay, probe
+from transport.ice import Lack, asking, configuration, forbidden, keep_relay, probe
 from transport.link import (
     HANDSHAKE_TIMEOUT,
     MAX_BUFFERED,
@@ -137,7 +137,12 @@ class PeerLink(Link):
 
     async def open(self, patience: float = HANDSHAKE_TIMEOUT) -> bool:
         """Shake hands, and note by what kind of way; see Link.open."""
-        opened = await super().open(patience)
+        try:
+            opened = await super().open(patience)
+        except SlowPeerError as error:
+            raise SlowPeerError(f"{error}{forbidden(self._pc, self._ice.relay_url)}") from None
+        if not opened and (said := forbidden(self._pc, self._ice.relay_url)):
+            raise SlowPeerError(f"the peer has given up{UNMET}{said}")
         self.pair = pair_in_use(self._pc) if opened else None
         self._relay = relay_in_use(self._pc) if opened else None
         if self._relay is not None:
