@@ -10,6 +10,7 @@ are; latency, error and the share of frames scored come from the server's CSV, p
 needs Linux) in cores: 1 is one core busy all the time. Words:
 
     floor        one process that encodes and decodes the same frames at the same pace, by the same calls
+    chain        the same work as a chain of blocking calls in three processes; see bench/chain.py
     traced       server and client with notes taken of when each frame passes each station; see bench/tracing.py
     plain        server and client with every frame handled as a BGR image, pickled; see bench/plain.py
     crowd        clients that look at nothing, to load a server with; see bench/crowd.py

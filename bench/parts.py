@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ball_track import COLORS
 from bench import browser, finders, prediction
 from bench.cases import Case, Floor, Loop, Ratio
+from bench.chain import Chain
 from bench.tracing import PARTS as STEPS
 from report.case_plots import draw_error, draw_latency, draw_scale, draw_steps
 from report.tables import Column, Table
@@ -27,6 +28,7 @@ SENT = Column("sent of the film, %", "sent", 2)  # less than 100: the server its
 SCORED = Column("scored of those, %", "scored", 2)
 LATENCY = tuple(Column(f"{share}, ms", f"latency {share}", 2) for share in ("p50", "p95", "p99"))
 FLOOR, FLOOR_P99 = Column("p50 / floor", "p50 / floor", 2), Column("p99 / floor p50", "p99 / floor", 2)
+CHAIN = Column("p50 / chain", "p50 / chain", 2)
 ERROR = tuple(Column(f"{share}, px", f"error {share}", 4) for share in ("p50", "p95", "p99"))
 CPU = tuple(Column(f"{name}, cores", f"{name} cpu", 3) for name in ("server", "client", "process_a"))
 
@@ -50,7 +52,8 @@ def latency_part() -> Part:
                   (("shared", ""), ("aiortc", ", aiortc's encoder"))}  # fmt: skip
         plain, quick = f"the usual way: {name}, BGR images through the Queue", codec == "vp8"
         ours, theirs = (("--codec", codec, "--encoder", encoder) for encoder in ("shared", "aiortc"))
-        of_ours, of_theirs = (ratios_to(floors[encoder], plain) for encoder in ("shared", "aiortc"))
+        chain = f"a chain of blocking calls: {name}"
+        of_ours, of_theirs = (ratios_to(floors[encoder], chain, plain) for encoder in ("shared", "aiortc"))
         cases += [
             Loop(f"this project: {name}", of_ours, quick, ours, marker),
             *([Loop(f"this project: {name}, blue ball", of_ours, server=(*ours, "--color", "blue"))] if quick else []),
@@ -59,6 +62,7 @@ def latency_part() -> Part:
             Loop(f"the usual way: {name}", of_theirs, server=theirs, client=stock),
             Loop(plain, of_theirs, quick, theirs, stock, wrapper="bench.plain"),
             *(Floor(floor, (), quick and encoder == "shared", codec, encoder) for encoder, floor in floors.items()),
+            Chain(chain, ratios_to(floors["shared"]), quick, codec),
             Loop(f"this project, traced: {name}", (), quick, ours, marker, wrapper="bench.tracing"),
             Loop(f"aiortc's encoder, traced: {name}", server=theirs, client=marker, wrapper="bench.tracing"),
         ]
@@ -66,6 +70,7 @@ def latency_part() -> Part:
         *LATENCY,
         FLOOR,
         FLOOR_P99,
+        CHAIN,
         *CPU,
         Column("CPU / plain", "cpu / plain", 2),
         SENT,
@@ -97,12 +102,19 @@ def latency_part() -> Part:
     )
 
 
-def ratios_to(floor: str, plain: str) -> tuple[Ratio, ...]:
-    """Return what a loop is compared with: encoding and decoding alone, and the usual way with BGR images."""
+def ratios_to(floor: str, chain: str | None = None, plain: str | None = None) -> tuple[Ratio, ...]:
+    """Return what a case is compared with.
+
+    Args:
+        floor: encoding and decoding alone.
+        chain: the same work as a chain of blocking calls.
+        plain: the usual way with BGR images.
+    """
     return (
         Ratio("p50 / floor", "latency p50", floor, "latency p50"),
         Ratio("p99 / floor", "latency p99", floor, "latency p50"),
-        Ratio("cpu / plain", "cpu", plain, "cpu"),
+        *([Ratio("p50 / chain", "latency p50", chain, "latency p50")] if chain else []),
+        *([Ratio("cpu / plain", "cpu", plain, "cpu")] if plain else []),
     )
 
 
@@ -175,18 +187,18 @@ def size_part() -> Part:
     }
     cases: list[Case] = []
     for codec, ((size, fps), bitrate) in itertools.product(("vp8", "h264"), bitrates.items()):
-        name, floor = (f"{what}{CODEC_NAMES[codec]}: {size}, {fps} fps" for what in ("", "alone, "))
+        name, floor, chain = (f"{what}{CODEC_NAMES[codec]}: {size}, {fps} fps" for what in ("", "alone, ", "chain, "))
         quick = codec == "vp8" and (size, fps) in {("1280x720", 60), ("1920x1080", 30), ("1920x1080", 60)}
-        ratios = tuple(Ratio(f"{part} / floor", f"latency {part}", floor, "latency p50") for part in ("p50", "p99"))
         server = ("--size", size, "--bitrate", f"{bitrate}k", "--codec", codec)
         width, height = (int(side) for side in size.split("x"))
         cases += [
-            Loop(name, ratios, quick, server, fps=fps),
+            Loop(name, ratios_to(floor, chain), quick, server, fps=fps),
             Floor(floor, (), quick, codec, width=width, height=height, fps=fps, bitrate=bitrate * 1000),
+            Chain(chain, ratios_to(floor), quick, codec, width, height, fps, bitrate * 1000),
         ]
     rates = ", ".join(f"{bitrate} for {size} {fps}" for (size, fps), bitrate in bitrates.items())
     title = f"Sizes and frame rates; the bit rates are, in kbit/s, {rates}"
-    columns = (SENT, SCORED, *LATENCY, FLOOR, FLOOR_P99, ERROR[0], *CPU, Column("all three, cores", "cpu", 3))
+    columns = (SENT, SCORED, *LATENCY, FLOOR, FLOOR_P99, CHAIN, ERROR[0], *CPU, Column("all three, cores", "cpu", 3))
     table = Table(title, columns, "size", draw_latency, "Latency by size and frame rate")
     return Part(cases, (table,), "640x480 to 1920x1080, at 30 and 60 frames a second")
 

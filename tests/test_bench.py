@@ -3,16 +3,22 @@
 import html
 import io
 import json
+import math
+import multiprocessing
 import re
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from ball_track import Scene
 from bench import __main__ as bench
-from bench import cases, parts, rounds, tracing
+from bench import cases, chain, parts, rounds, tracing
 from report import case_plots, measured, tables
 from report.__main__ import main as report
+from support import workers
 
 
 def row(client: int, k: int, state: str = "scored", error: float = 0.0, latency: float = 0.0) -> dict[str, str]:
@@ -228,6 +234,34 @@ def test_floor_measures_encode_and_decode(codec: str, encoder: str):
     """The floor has the figures that a loop is compared with."""
     figures = cases.Floor("floor", codec=codec, encoder=encoder).measure(seed=1, seconds=0.2)
     assert 0 < figures["latency p50"] <= figures["latency p99"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("codec", ["vp8", "h264"])
+def test_chain_finds_the_ball_in_every_frame(codec: str, monkeypatch: pytest.MonkeyPatch):
+    """The chain of blocking calls does the same work: it knows where the ball is in each frame, and leaves nothing."""
+    answers: list[Any] = []
+    answer = chain.answer
+
+    def noting(connection: Connection) -> object:
+        answers.append(answer(connection))
+        return answers[-1]
+
+    monkeypatch.setattr(chain, "answer", noting)
+    figures = chain.Chain("chain", codec=codec).measure(seed=1, seconds=0.2)
+    assert 0 < figures["latency p50"] <= figures["latency p99"]
+    scene = Scene(seed=1)
+    assert len(answers) == 1 + round((cases.WARM_UP + 0.2) * scene.fps)  # the first says that it is ready
+    for k, point in enumerate(answers[1:]):
+        assert math.dist(point, scene.position(k)) < 0.1
+    assert not multiprocessing.active_children()
+
+
+def test_chain_that_breaks_is_told(monkeypatch: pytest.MonkeyPatch):
+    """A process of the chain that ends is an error with its reason, and nothing is waited for."""
+    monkeypatch.setattr(chain, "decode_and_share", workers.end_at_once)
+    with pytest.raises(cases.BenchError, match="the chain broke"):
+        chain.Chain("chain").measure(seed=1, seconds=0.2)
 
 
 @pytest.mark.slow
