@@ -99,14 +99,14 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 def test_make_run_scores_on_a_fresh_machine(machine: Machine) -> None:
     """`make run` sets up what running needs, says what there is in place of a window, and scores."""
-    first = machine.run("make run DURATION=15")
+    first = machine.run("make run DURATION=5")
     assert first.returncode == 0, first.stdout + first.stderr
     set_up = [line for line in first.stdout.splitlines() if line.startswith("set-up: ")]
     assert len(set_up) == 3, first.stdout
     assert "libxcb.so.1" in set_up[2]
     assert "--view web" in set_up[2]
     assert "apt-get install libgl1" in set_up[2]
-    again = machine.run("HOME=/proc make run DURATION=15")
+    again = machine.run("HOME=/proc make run DURATION=5")
     assert again.returncode == 0, again.stdout + again.stderr
     assert "set-up" not in again.stdout
 
