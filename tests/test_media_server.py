@@ -66,15 +66,19 @@ def test_every_client_has_a_whole_ledger(tmp_path: Path):
     port, path = free_port(), tmp_path / "summary.json"
     with (
         run_relay() as (_, url),
-        run("server.py", "--signaling-port", port, "--whip", f"{url}/whip", "--summary", path) as server_program,
+        run(
+            "server.py", "--signaling-port", port, "--whip", f"{url}/whip", "--summary", path, "--print", "every"
+        ) as server_program,
     ):
         server_program.wait_for("published at")
-        common = ("--signaling-port", port, "--view", "none", "--duration", 8)
+        common = ("--signaling-port", port, "--view", "none")
         clients = [run("client.py", *common, *more) for more in (("--whep", f"{url}/whep"),) * 2 + ((),)]
         with contextlib.ExitStack() as stack:
             for client in clients:
                 stack.enter_context(client)
-            assert [client.wait() for client in clients] == [0, 0, 0]
+            for number in range(1, 4):
+                server_program.wait_for(f"^client {number} ", 40)
+            assert [client.end() for client in clients] == [0, 0, 0]
         assert server_program.end() == 0
     ends = re.findall(r"^client \d from \S+?(, film seen elsewhere)?: bye", server_program.output, re.MULTILINE)
     assert sorted(map(bool, ends)) == [False, True, True]  # a person can tell which one went which way
@@ -85,7 +89,7 @@ def test_every_client_has_a_whole_ledger(tmp_path: Path):
         frames = client["frames"]
         assert frames["scored"] > 30
         assert frames["unmatched"] == 0
-        assert client["error_px"]["max"] < 0.1  # each coordinate is judged by its own frame
+        assert client["error_px"]["max"] < 1  # each coordinate is judged by its own frame: the ball moves 8 px
 
 
 def test_patience_with_a_server_is_some_times_its_longest_pause():

@@ -277,7 +277,7 @@ async def test_keep_dialling_ends_in_time_where_something_else_listens(monkeypat
     began = asyncio.get_running_loop().time()
     reason = await keep_dialling(port, 0.5)
     assert asyncio.get_running_loop().time() - began < HANDSHAKE_TIMEOUT
-    assert re.fullmatch(rf"no session with 127\.0\.0\.1:{port} within 0\.5 s: no handshake within 0\.\d+ s: .*", reason)
+    assert re.fullmatch(rf"no session with 127\.0\.0\.1:{port} within 0\.5 s: no handshake within .* s: .*", reason)
     assert "says nothing" in reason
     server.close()
     for writer in writers:

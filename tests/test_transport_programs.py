@@ -16,7 +16,7 @@ from transport.link import TRANSPORTS
 from transport.signaling import close_signaling, receive_description
 from transport.tcp import SDP
 
-SOON = 15.0  # s: what is promised within 1 or 3 s, on a machine that is busy; WebRTC notices an end after 30 s
+SOON = 25.0  # s: what is promised within 1 or 3 s, on a machine that is busy; WebRTC notices an end after 30 s
 IMAGE_TRANSPORTS = ("datachannel", "tcp")
 
 
