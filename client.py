@@ -230,8 +230,8 @@ class Client:
             PeerError: the server does not keep to the protocol.
             SessionError: something of ours failed.
         """
-        self._views.begin()
         self._link = link = self._create_link(signaling)
+        self._views.begin(self._watching.counts if self._watching is not None else None)
         self._reporting = Reporting()
         self._margins = Margins()
         link.on_loss = self._on_loss

@@ -245,6 +245,7 @@ class Server:
         def add_routes(app: web.Application) -> None:
             add_files(app, *sorted(BROWSER.iterdir()))
             Whep(admit).add_routes(app)
+            self.results.add_routes(app)
 
         return http.serve(self.args.http, self._is_ready, self.results.metrics.registry, add_routes)
 

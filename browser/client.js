@@ -3,11 +3,12 @@
 import {SPAN, line, say, write} from "./charts.js";
 import {Numbers} from "./code.js";
 import {Connection} from "./connection.js";
-import {drawCharts, showFigures} from "./measures.js";
+import {drawCharts, showFigures, showWatched} from "./measures.js";
 import {Neighbour} from "./neighbour.js";
 import {NAMES, Parts} from "./parts.js";
 
 const RETRY_MS = 500, RETRY_NO_WAY_MS = 5000;
+const WATCHED_MS = 2000;   // between two questions what is seen elsewhere
 const DRAW_MS = 100;      // between two changes of figures and charts
 const REPORTED = 100;     // frames
 const ARM = [23, 34];      // px of the film from the ball's centre, where the arms of the cross begin and end
@@ -220,6 +221,12 @@ setInterval(() => {
   drawCharts(samples, now);
   drawParts();
 }, DRAW_MS);
+
+// Show what those clients read that see the film elsewhere, if there are any.
+setInterval(async () => {
+  const answer = await fetch("watched.json").catch(() => null);
+  showWatched(answer?.ok ? await answer.json() : []);
+}, WATCHED_MS);
 
 $("csv").onclick = () => {
   const rows = told.map(([s, error, latency]) => `${s.toFixed(4)},${error ?? ""},${latency}\n`);

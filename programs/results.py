@@ -8,6 +8,9 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
+from aiohttp import web
+
+from common.pages import HEADERS
 from common.waiting import start
 from film.drawn import Footage
 from programs.session import ELSEWHERE, VIEWER, Session
@@ -15,7 +18,7 @@ from scoring.budget import judge
 from scoring.metrics import ServerMetrics
 from scoring.records import Records
 from scoring.settings import Settings, command_line
-from scoring.tally import Frame, Tally, total
+from scoring.tally import Frame, State, Tally, total
 from scoring.terminal import Terminal
 
 logger = logging.getLogger(__name__)
@@ -86,6 +89,20 @@ class Results:
     def _present(self) -> dict[int, Tally]:
         """Return the tally of each client that has joined and not left, by its number."""
         return {each.number: each.ledger.tally for each in self.sessions if each.kind != VIEWER}
+
+    def add_routes(self, app: web.Application) -> None:
+        """Serve what those clients have read so far that see the film elsewhere, as JSON: a list, by their numbers."""
+
+        async def watched(_: web.Request) -> web.Response:
+            present = sorted(self._present().items())
+            told = [
+                {"client": number, **tally.watched, "scored": tally.frames[State.SCORED], "unjudged": tally.unjudged}
+                for number, tally in present
+                if tally.watched
+            ]
+            return web.json_response(told, headers=HEADERS)
+
+        app.router.add_get("/watched.json", watched)
 
     def on_joined(self, session: Session) -> None:
         """Take note of a client that is ready for the film."""

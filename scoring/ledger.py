@@ -250,6 +250,7 @@ class Ledger:
                 frame.latency_ms = (now - frame.drawn) * 1000
                 self.tally.latency_ms.add(frame.latency_ms)
                 if not frame.sharp:
+                    self.tally.unjudged += 1
                     self.tally.frames[frame.state] += 1
                     return
                 if frame.truth is not None:

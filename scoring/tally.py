@@ -64,6 +64,7 @@ class Tally:
     `unmatched`, those for a frame that has its state already `repeated`; messages that were none are
     `rejected`; `restarts` counts the deaths of process_a. Frames of the film between two that were sent, which were
     not, are `late`: the server, or the client's connection, did not get to them.
+    unjudged: scored frames that are worth no error: another frame was in their picture, or a part of it was missing.
     watched: what was read in the pictures of a camera, a screen or a URL, by the names of messages.Watched.
     network: what was done to get the film through, by the names of NETWORK.
     """
@@ -76,6 +77,7 @@ class Tally:
         self.frames: Counter[str] = Counter()
         self.network: Counter[str] = Counter()
         self.watched: Counter[str] = Counter()
+        self.unjudged = 0
         self.rejected = 0
         self.repeated = 0
         self.restarts = 0
@@ -92,6 +94,7 @@ class Tally:
         self.frames.update(other.frames)
         self.network.update(other.network)
         self.watched.update(other.watched)
+        self.unjudged += other.unjudged
         self.rejected += other.rejected
         self.repeated += other.repeated
         self.restarts += other.restarts
@@ -129,6 +132,7 @@ class Tally:
             "repeated": self.repeated,
             "restarts": self.restarts,
             "late": self.late,
+            "unjudged": self.unjudged,
             "watched": {name: self.watched[name] for name in Watched._fields},
             "network": {
                 **{name: self.network[name] for name in self.NETWORK},

@@ -69,7 +69,7 @@ def summary_line(summary: dict[str, Any]) -> str:
     if not judged:
         parts.append("no truth is known, so no error")
     if summary["watched"]["pictures"]:
-        parts.append("  ".join(f"{name} {number}" for name, number in summary["watched"].items()))
+        parts.append("  ".join(f"{name} {number}" for name, number in _watched(summary).items()))
     for name, key, unit in FIGURES:
         if values := summary[key]:
             quantiles = "  ".join(f"{quantile} {format_number(values[quantile])}" for quantile in ("p50", "p99"))
@@ -96,9 +96,15 @@ def counts_table(summary: dict[str, Any]) -> Table:
 
 def watched_table(summary: dict[str, Any]) -> Table:
     """Return what was read in the pictures of a camera, a screen or a URL."""
-    table = plain_table(*summary["watched"])
-    table.add_row(*map(str, summary["watched"].values()))
+    watched = _watched(summary)
+    table = plain_table(*watched)
+    table.add_row(*map(str, watched.values()))
     return table
+
+
+def _watched(summary: dict[str, Any]) -> dict[str, int]:
+    """Return what was read in pictures, and how many frames were scored without an error."""
+    return {**summary["watched"], "unjudged": summary["unjudged"]}
 
 
 def figures_table(summary: dict[str, Any]) -> Table:

@@ -610,7 +610,8 @@ def test_report_of_a_blurred_sight_has_a_latency_and_no_error() -> None:
     (frame,) = ledger.report(Named(1, False, Found(1, 150, 100)), 1.0)
     assert (frame.state, frame.error_px, frame.live_error_px) == (State.SCORED, None, None)
     summary = ledger.tally.summary()
-    assert (summary["error_px"], summary["frames"]["scored"]) == (None, 1)
+    assert (summary["error_px"], summary["frames"]["scored"], summary["unjudged"]) == (None, 1, 1)
+    assert total((ledger.tally, ledger.tally)).summary()["unjudged"] == 2
     assert summary["latency_ms"]["max"] == pytest.approx(1000 - 1000 / FPS)
 
 

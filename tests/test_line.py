@@ -11,7 +11,7 @@ from aiortc.contrib.signaling import TcpSocketSignaling
 
 import server
 from common.sessions import End, PeerError
-from protocol.messages import Found, Message, Score, encode, parse
+from protocol.messages import Found, Message, Score, Watched, encode, parse
 from support.links import signaling
 from support.programs import PATIENCE
 from support.whep import Player, serve
@@ -111,6 +111,31 @@ async def test_reports_are_scored_against_the_film_that_others_get(transport: st
         assert frames["unmatched"] == 0
         assert frames["lost"] == frames["sent"] - 40 < 30  # what was shown after the last report
         await player.pc.close()
+
+
+async def test_what_is_read_in_pictures_is_told_on_the_servers_page():
+    """Who opens the server's page sees what each client has read that watches the film elsewhere, while it is there."""
+    said = list[Message]()
+    async with serve() as (serving, url), aiohttp.ClientSession() as http, asyncio.timeout(PATIENCE):
+
+        async def told() -> object:
+            async with http.get(f"{url}/watched.json") as answer:
+                return await answer.json()
+
+        assert await told() == []
+        async with reporting(serving, said) as line:
+            line.send(encode(Watched(9, 4, 3, 2, 1, 0)))
+            while not (clients := await told()):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)  # nothing tells of it
+            await line.goodbye()
+        assert clients == [
+            {
+                "client": 1, "pictures": 9, "again": 4, "unread": 3, "mixed": 2, "torn": 1, "foreign": 0,
+                "scored": 0, "unjudged": 0,
+            }
+        ]  # fmt: skip
+        await until_alone(serving, others=0)
+        assert await told() == []
 
 
 async def test_who_reports_alone_and_vanishes_is_noticed():

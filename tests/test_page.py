@@ -230,8 +230,19 @@ async def test_figures_say_what_is_not_known(page: Page, http: aiohttp.ClientSes
     async with http.get("/figures") as answer:
         event = await read_event(answer)
     assert set(event["figures"].values()) == {None}
-    assert event["age"] is None
+    assert event["age"] is event["watched"] is None
     assert event["samples"] == []
+
+
+async def test_figures_come_with_what_is_read_in_pictures(page: Page, http: aiohttp.ClientSession) -> None:
+    """Who watches a camera sees on its page how many pictures it could read, as of now."""
+    page.watched = counts = {"pictures": 8, "unread": 1}
+    async with http.get("/figures") as answer:
+        assert (await read_event(answer))["watched"] == counts
+        counts["pictures"] = 9
+        page.sample(None, 1.0)
+        while (await read_event(answer))["watched"]["pictures"] != 9:
+            page.sample(None, 1.0)
 
 
 async def test_figures_say_whether_their_viewer_has_pictures(page: Page, http: aiohttp.ClientSession) -> None:
@@ -449,6 +460,30 @@ def test_browser_marks_what_a_chart_clips(browser: Chrome) -> None:
             assert words in text
             assert marked
         assert "▲" not in without
+        assert not console(browser)
+
+
+SHOW_WATCHED = """
+    const done = arguments[0], say = () => document.getElementById("watched").innerText.split(/\\s+/).join(" ");
+    import("./measures.js").then(({showWatched}) => {
+        showWatched([{client: 1, pictures: 8, torn: 0}, {client: 3, pictures: 50, torn: 2}]);
+        const told = say();
+        showWatched([]);
+        done([told, document.getElementById("watched").hidden]);
+    });
+"""
+
+
+@pytest.mark.browser
+def test_browser_tells_what_is_read_in_pictures(browser: Chrome) -> None:
+    """A column for each client that looks at pictures of the film; nothing where there is none."""
+    port = free_port()
+    with run("client.py", "--view", "web", "--http", f"127.0.0.1:{port}") as client:
+        client.wait_for("^page: ")
+        browser.get(f"http://127.0.0.1:{port}/")
+        told, hidden = browser.execute_async_script(SHOW_WATCHED)
+        assert told.endswith("client 1 3 pictures 8 50 torn 0 2")
+        assert hidden
         assert not console(browser)
 
 

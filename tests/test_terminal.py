@@ -172,7 +172,9 @@ def test_summary_line_tells_what_was_read_in_pictures() -> None:
     """Of one who watches a camera, a screen or a URL the line has what its pictures were."""
     tally = Tally()
     tally.watched.update({"pictures": 8, "again": 3, "mixed": 1})
-    assert summary_line(tally.summary()).endswith("late 0 | pictures 8  again 3  unread 0  mixed 1  torn 0  foreign 0")
+    tally.unjudged = 2
+    told = "late 0 | pictures 8  again 3  unread 0  mixed 1  torn 0  foreign 0  unjudged 2"
+    assert summary_line(tally.summary()).endswith(told)
 
 
 def test_summary_line_holds_states_and_figures() -> None:

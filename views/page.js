@@ -1,7 +1,7 @@
 // The page of the client: the picture, the figures and the charts.
 
 import {SPAN, say} from "./charts.js";
-import {drawCharts, showFigures} from "./measures.js";
+import {drawCharts, showFigures, showWatched} from "./measures.js";
 
 const $ = id => document.getElementById(id);
 
@@ -46,6 +46,7 @@ function take(message) {
   if (!event.watching) watchAgain();
   if (paused) return;
   showFigures(event.figures);
+  showWatched(event.watched ? [event.watched] : []);
   drawCharts(samples, now);
 }
 

@@ -18,7 +18,7 @@ import math
 import socket
 from array import array
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from aiohttp import web
@@ -51,6 +51,7 @@ class Page:
         self.watchers = 0  # connections that want pictures
         self.farewell = "the client has ended"  # what the viewers are told at the end
         self.url = ""
+        self.watched: Mapping[str, int] | None = None  # what the client reads in pictures, where it looks at such
         self._loop = asyncio.get_running_loop()
         self._figures = Figures()
         self._told: float | None = None  # s of the loop's clock, when they came
@@ -166,6 +167,7 @@ class Page:
                 "now": now,
                 "age": None if self._told is None else now - self._told,
                 "watching": watching,
+                "watched": self.watched,
                 "figures": {"x": x, "y": y, **figures},
                 "samples": [sample for sample in samples if sample[0] > now - HISTORY],
             }

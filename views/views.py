@@ -18,7 +18,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,8 +175,14 @@ class Views:
 
     # --- What the client tells -------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Begin a session: it counts its pts, and its frames, anew."""
+    def begin(self, watched: Mapping[str, int] | None = None) -> None:
+        """Begin a session: it counts its pts, and its frames, anew.
+
+        Args:
+            watched: what is read in pictures of the film, by kind, where they do not come from the server; it changes.
+        """
+        if self._page is not None:
+            self._page.watched = watched
         self._sightings.flush()
         self._sightings = Sightings(self._show)
         self._present = Present()

@@ -14,6 +14,20 @@ export function showFigures(figures) {
   document.getElementById("lost").classList.toggle("alarm", figures.lost > 0);
 }
 
+const MOST_CLIENTS = 8;  // whose pictures are told, the newest
+
+// Tell what clients have read in pictures of the film: [{client, pictures, again, unread, ...}, ...]; hide it for none.
+export function showWatched(clients) {
+  const section = document.getElementById("watched"), newest = clients.slice(-MOST_CLIENTS);
+  section.hidden = !newest.length;
+  const rows = Object.keys(newest[0] ?? {}).map(name => [name, ...newest.map(client => client[name])]);
+  section.querySelector("table").replaceChildren(...rows.map(cells => {
+    const row = document.createElement("tr");
+    row.append(...cells.map((text, at) => Object.assign(document.createElement(at ? "td" : "th"), {textContent: text})));
+    return row;
+  }));
+}
+
 // Draw samples of the last 30 s, [[s, error px or null, latency ms], ...] oldest first, at the time now, s.
 export function drawCharts(samples, now) {
   charts.forEach((draw, index) => draw(samples.map(sample => [sample[0], sample[index + 1]]), now));
