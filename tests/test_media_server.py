@@ -23,7 +23,7 @@ from support.whep import serve
 from tools.media_server import measure_media_server
 from tools.procfs import free_port
 from transport import media_server
-from transport.media_server import Patience, WhepFrames
+from transport.media_server import WhepFrames
 
 pytestmark = pytest.mark.werift
 SECRET = "the-token-that-nobody-may-read"
@@ -90,19 +90,6 @@ def test_every_client_has_a_whole_ledger(tmp_path: Path):
         assert frames["scored"] > 30
         assert frames["unmatched"] == 0
         assert client["error_px"]["max"] < 1  # each coordinate is judged by its own frame: the ball moves 8 px
-
-
-def test_patience_with_a_server_is_some_times_its_longest_pause():
-    """One that reports every second is missed soon; one that is seldom heard, or was not yet, gets its time."""
-    brisk, seldom, new = Patience(0), Patience(0), Patience(0)
-    for k in range(1, 100):
-        brisk.on_heard(k / 10)
-        seldom.on_heard(4.5 * k)
-    new.on_heard(1)
-    assert brisk.seconds == media_server.SILENCE_LEAST
-    assert seldom.seconds == new.seconds == media_server.SILENCE
-    brisk.on_heard(11.0)
-    assert brisk.seconds == pytest.approx(media_server.GAPS * 1.1)
 
 
 async def test_film_is_published_again_when_the_media_server_was_lost(monkeypatch: pytest.MonkeyPatch):

@@ -208,6 +208,26 @@ def relay_in_use(pc: RTCPeerConnection) -> Relay | None:
     return Relay(bind, lambda: gone)
 
 
+def asker(pc: RTCPeerConnection) -> Callable[[], Awaitable[None]] | None:
+    """Return what asks the peer once whether it is there, which is heard if it is; None where nothing can ask.
+
+    aioice asks by itself as well, every 5 s. Source: RFC 7675, section 5.1.
+    """
+    connection = connection_of(pc)
+    if not all(hasattr(connection, name) for name in ("_nominated", "build_request", "remote_password")):
+        unexpected("Connection.build_request")
+        return None
+
+    async def ask() -> None:
+        pair = connection._nominated.get(1)
+        if pair is not None:
+            request, key = connection.build_request(pair, nominate=False), connection.remote_password.encode()
+            with contextlib.suppress(stun.TransactionError):
+                await pair.protocol.request(request, pair.remote_addr, integrity_key=key, retransmissions=0)
+
+    return ask
+
+
 def connection_of(pc: RTCPeerConnection) -> Any:
     """Return aioice's half of a connection whose sections are one bundle; None if there is none."""
     transports = (

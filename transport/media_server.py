@@ -1,13 +1,12 @@
 """Our end of what a media server carries: WHIP publishes the film there, WHEP watches it.
 
 Both offer over HTTP (http_signaling.py), and the server answers. No connection lives as long as the session: that the
-server is gone is known by its silence, as it reports on what it gets and answers connectivity checks every few seconds.
+server is gone is known by its silence: whoever speaks ICE answers a connectivity check (RFC 7675).
 """
 
 import asyncio
 import contextlib
 import logging
-import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -19,6 +18,7 @@ from common.sessions import End, PeerError, SessionError, SlowPeerError
 from common.urls import WHEP_TOKEN, without_secrets
 from common.waiting import backoff, unless
 from transport import aiortc_internals as internals
+from transport.aiortc_ice import asker
 from transport.descriptions import refused_video
 from transport.http_signaling import HttpSignaling, joined
 from transport.link import HANDSHAKE_TIMEOUT, LOOK_INTERVAL, UNMET, OnFrame
@@ -28,10 +28,10 @@ from transport.webrtc import PeerLink, accept_description
 
 logger = logging.getLogger(__name__)
 
-SILENCE = 12.0  # s that a server may be silent at most, as aioice checks the way every 5 s
-SILENCE_LEAST, GAPS = 2.0, 3.0  # s, and times its longest pause so far, for one whose pauses are known
-KNOWN_AFTER = 5.0  # s; then they are
+ASK_AFTER, SILENCE = 1.0, 3.0  # s of silence after which a server is asked at every look, and until it is gone
+SILENCE_UNASKED = 12.0  # s, where it cannot be asked: aioice does so every 5 s
 PAUSE_FIRST, PAUSE_MAX = 0.5, 30.0  # s between two attempts; doubled each time
+WATCH_MAX = 1.0  # s, while somebody waits for a film that is about to be published
 WELL_AFTER = 10.0  # s that a session has to last for the pauses to begin anew
 
 
@@ -74,13 +74,12 @@ class HttpOffer(PeerLink):
         return contextlib.nullcontext() if host is None else internals.gathering_at(host, only=False)
 
     async def _watch_silence(self) -> None:
-        """Cut the session off when the server is silent; our own sleep does not count."""
-        patience, last, silent = Patience(time.monotonic()), self._last_heard(), 0
-        while silent * LOOK_INTERVAL < patience.seconds:
-            await asyncio.sleep(LOOK_INTERVAL)
+        """Cut the session off when the server is silent, and goes on to be when asked; our own sleep does not count."""
+        ask, last, silent = asker(self._pc), self._last_heard(), 0
+        while silent * LOOK_INTERVAL < (SILENCE if ask is not None else SILENCE_UNASKED):
+            asking = ask() if ask is not None and silent * LOOK_INTERVAL >= ASK_AFTER else asyncio.sleep(0)
+            await asyncio.gather(asyncio.sleep(LOOK_INTERVAL), asking)
             heard = self._last_heard()
-            if heard > last:
-                patience.on_heard(heard)
             silent = silent + 1 if heard and heard == last else 0
             last = heard
         self._why = End.VANISHED
@@ -90,30 +89,6 @@ class HttpOffer(PeerLink):
         """End the session at once, at the server too. Does nothing the second time."""
         await self.signaling.close()
         await super().close()
-
-
-class Patience:
-    """How long a server may be silent until it counts as gone: some times as long as it ever was.
-
-    Args:
-        began: s, when the session began.
-    """
-
-    def __init__(self, began: float) -> None:
-        self._began = self._last = began
-        self._longest = 0.0  # s
-
-    def on_heard(self, now: float) -> None:
-        """Take note that something of the server's came, the last of it at time `now` (s)."""
-        self._longest = max(self._longest, now - self._last)
-        self._last = now
-
-    @property
-    def seconds(self) -> float:
-        """Return for how long it may be silent, s."""
-        if self._last - self._began < KNOWN_AFTER:
-            return SILENCE
-        return min(SILENCE, max(SILENCE_LEAST, GAPS * self._longest))
 
 
 def pauses() -> Iterator[float]:
@@ -201,7 +176,7 @@ class WhepFrames:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + HANDSHAKE_TIMEOUT
-        for pause in pauses():
+        for pause in backoff(PAUSE_FIRST, WATCH_MAX):
             before = self._named
             try:
                 return await self._open_once()
