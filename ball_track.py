@@ -23,7 +23,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from common.disc import Disc, area_in, paint
+from common.disc import Disc, area_in
+from common.disc_paint import Paint, paint
 
 Image = npt.NDArray[np.uint8]
 
@@ -185,8 +186,8 @@ def planes(image: Image) -> tuple[Image, Image, Image]:
 
 def blank(width: int, height: int) -> Image:
     """Return a black image, (H * 3 / 2, W) uint8 I420."""
-    image = np.full((height * 3 // 2, width), BLACK_YUV[1], np.uint8)
-    image[:height] = BLACK_YUV[0]
+    image = np.empty((height * 3 // 2, width), np.uint8)
+    image[:height], image[height:] = BLACK_YUV[:2]  # U and V are the same
     return image
 
 
@@ -200,12 +201,9 @@ def draw(scene: Scene, center: Point) -> Image:
         (H * 3 / 2, W) uint8, I420.
     """
     image = blank(scene.width, scene.height)
-    y, u, v = zip(planes(image), BLACK_YUV, scene.yuv, strict=True)
-    for side, same in ((1, (y,)), (2, (u, v))):
-        # a chroma sample covers 2 x 2 pixels, so that its centre lies between theirs
-        disc = Disc((center.x + 0.5) / side - 0.5, (center.y + 0.5) / side - 0.5, scene.radius / side)
-        if shown := [plane for plane in same if plane[2] != plane[1]]:  # a grey ball's U and V are those of black
-            paint(shown, disc)
+    y, u, v = (Paint(*each) for each in zip(planes(image), BLACK_YUV, scene.yuv, strict=True))
+    grey = scene.yuv[1:] == BLACK_YUV[1:]  # its U and V are those of black
+    paint(((1, (y,)),) if grey else ((1, (y,)), (2, (u, v))), Disc(center.x, center.y, scene.radius))
     return image
 
 

@@ -2,11 +2,10 @@
 
 A sample is a square of side 1 around its centre; centres lie on integers. Coverage is the share of a sample's
 area that the disc covers, 0 to 1. Only the samples that the rim passes through have another one than 0 or 1, so
-what is done here costs the rim and not the area. Everything is a pure function, but `paint`, which paints.
+what is done here costs the rim and not the area. Everything is a pure function.
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +16,6 @@ Indices = npt.NDArray[np.intp]
 Plane = npt.NDArray[np.uint8]
 
 STRAIGHT = 16.0  # samples of radius; above, the rim is straight within one sample, to 0.005 of it
-SMALL = 64.0  # samples of radius; below, all samples around a disc are painted sooner than those on its rim are found
 
 
 class Disc(NamedTuple):
@@ -84,28 +82,6 @@ def area_in(disc: Disc, rows: int, columns: int) -> float:
     return float(np.maximum(lengths, 0).sum())
 
 
-def paint(planes: Sequence[tuple[Plane, int, int]], disc: Disc) -> None:
-    """Paint a round disc, each sample mixed by its coverage.
-
-    Args:
-        planes: (plane, background, level): (rows, columns) uint8, all of one size, of one level, and the disc's level.
-        disc: where.
-    """
-    rows, columns = planes[0][0].shape
-    where: tuple[slice, slice] | tuple[Indices, Indices]
-    if disc.radius < SMALL:
-        where, edges = _edges_around(disc, rows, columns)
-        coverage = _coverage(edges)
-    else:
-        spans = _spans_of(disc, rows)
-        row, column = _on_rim(spans.ends, columns)
-        where, coverage = (row + spans.top, column), _coverage_of_round(disc, spans, row, column)
-        for plane, background, level in planes:
-            _fill(plane, spans, background, level)
-    for plane, background, level in planes:
-        plane[where] = np.rint(background + (level - background) * coverage)
-
-
 # --- Rows ----------------------------------------------------------------------------------------
 
 
@@ -158,23 +134,6 @@ def _on_rim(ends: Indices, columns: int) -> tuple[Indices, Indices]:
     return run % ends.shape[1], offset[run] + np.arange(len(run))
 
 
-def _fill(plane: Plane, spans: _Spans, background: int, level: int) -> None:
-    """Paint what lies within the rim: each half of a row is a window into a strip of the two levels."""
-    left, right = max(0, int(spans.ends[0].min())), min(plane.shape[1], int(spans.ends[3].max()) + 1)
-    right = max(left, right)
-    middle = min(max(round(float(spans.middle[0])), left), right)
-    patch = plane[spans.top : spans.top + spans.ends.shape[1]]
-    for begin, end, strip_levels, at in (
-        (left, middle, (background, level), middle - 1 - spans.ends[1]),
-        (middle, right, (level, background), right - spans.ends[2]),
-    ):
-        width = end - begin
-        strip = np.empty(2 * width, np.uint8)
-        strip[:width], strip[width:] = strip_levels
-        windows = np.ndarray((width + 1, width), np.uint8, strip, strides=(1, 1))
-        patch[:, begin:end] = windows[np.minimum(np.maximum(at, 0), width)]
-
-
 # --- Coverage ------------------------------------------------------------------------------------
 
 
@@ -204,16 +163,6 @@ def _edges_at(disc: Disc, spans: _Spans, row: Indices, column: Indices) -> _Edge
     return _Edges(disc.radius, u, spans.v[upper_lower], half_u, spans.half_v[upper_lower])
 
 
-def _edges_around(disc: Disc, rows: int, columns: int) -> tuple[tuple[slice, slice], _Edges]:
-    """Return the box around a round disc, and the edges of all samples in it."""
-    x, y, radius = disc[:3]
-    left, top = max(0, math.floor(x - radius)), max(0, math.floor(y - radius))
-    right, bottom = min(columns, math.ceil(x + radius) + 1), min(rows, math.ceil(y + radius) + 1)
-    u, half_u = _chords(np.arange(left, right + 1) - 0.5 - x, radius)
-    v, half_v = _chords(np.arange(top, bottom + 1)[:, None] - 0.5 - y, radius)
-    return (slice(top, bottom), slice(left, right)), _Edges(radius, u, v, half_u, half_v)
-
-
 def _coverage(edges: _Edges) -> Floats:
     """Return the share of each sample that a disc covers, exactly.
 
@@ -233,26 +182,6 @@ def _under(radius: float, t: Floats, half: Floats) -> Floats:
     """Return the integral of a disc's half chord from its middle to t, where it is `half`."""
     integral: Floats = (t * half + radius**2 * np.arcsin(t / radius)) / 2
     return integral
-
-
-def _coverage_of_round(disc: Disc, spans: _Spans, row: Indices, column: Indices) -> Floats:
-    """Return what `_coverage` does for samples on the rim of a round disc, for half of the work.
-
-    Turned into one quadrant, a row is covered from the middle to where the rim passes its outer edge, and in part from
-    there to where it passes the inner one. That does not hold where a sample lies on an axis.
-    """
-    inner, outer = np.maximum(spans.half_v[:-1], spans.half_v[1:]), np.minimum(spans.half_v[:-1], spans.half_v[1:])
-    near = np.minimum(np.abs(spans.v[:-1]), np.abs(spans.v[1:]))  # the inner edge, as seen from the centre
-    left = np.abs(column - disc.x) - 0.5  # of the sample
-    ends = np.empty((2, len(row)))
-    for end, half in zip(ends, (outer, inner), strict=True):
-        np.minimum(np.maximum(half[row], left, out=end), left + 1, out=end)
-    np.minimum(ends, disc.radius, out=ends)
-    whole, part = _under(disc.radius, ends, np.sqrt((disc.radius - ends) * (disc.radius + ends)))
-    covered: Floats = ends[0] - left + (part - whole) - near[row] * (ends[1] - ends[0])
-    on_axis = (left < 0) | ((spans.v[:-1] < 0) & (spans.v[1:] > 0))[row]
-    covered[on_axis] = _coverage(_edges_at(disc, spans, row[on_axis], column[on_axis]))[0, 0]
-    return covered
 
 
 def _within(corners: Floats) -> Floats:

@@ -9,60 +9,17 @@ from hypothesis import strategies as st
 
 from ball_track import MIN_RADIUS
 from common import disc as geometry
-from common.disc import Disc, Floats, area_in, paint, rim_of
+from common.disc import Disc, area_in, rim_of
+from support.discs import coverage_of_all, discs_near, share_of_points
 
 ROWS, COLUMNS = 11, 13
 
 
-@st.composite
-def discs_near(pick: st.DrawFn, least: float, most: float, lean: float = 0.0) -> Disc:
-    """Return discs whose rim passes through a grid of ROWS x COLUMNS, or nearly."""
-    radius, angle = pick(st.floats(least, most)), pick(st.floats(0, 2 * math.pi))
-    x, y = pick(st.floats(-1, COLUMNS)), pick(st.floats(-1, ROWS))
-    stretch, shear = 1 + pick(st.floats(-lean, lean)), pick(st.floats(-lean, lean))
-    return Disc(x - radius * math.cos(angle), y - radius * math.sin(angle), radius, stretch, shear)
-
-
-def share_of_points(disc: Disc) -> Floats:
-    """Return the share of 64 x 64 points in each sample that lie in a disc, (ROWS, COLUMNS)."""
-    fine = 64
-    points = (np.arange(fine) + 0.5) / fine - 0.5
-    x = (np.arange(COLUMNS)[:, None] + points).ravel() - disc.x
-    y = (np.arange(ROWS)[:, None] + points).ravel()[:, None] - disc.y
-    inside = np.hypot((x - disc.shear * y) / disc.stretch, y * disc.stretch) < disc.radius
-    share: Floats = inside.reshape(ROWS, fine, COLUMNS, fine).mean(axis=(1, 3))
-    return share
-
-
-@given(discs_near(1.5, 400))
-@settings(max_examples=40)
-def test_paint_agrees_with_points(disc: Disc) -> None:
-    """Of whatever size, each sample is mixed by the share of the points in it that lie in the disc."""
-    plane = np.zeros((ROWS, COLUMNS), np.uint8)
-    paint([(plane, 0, 255)], disc)
-    assert np.abs(plane / 255 - share_of_points(disc)).max() < 0.012
-
-
-@given(discs_near(1.5, 400), st.sampled_from([(16, 235), (128, 90), (16, 41)]))
-@settings(max_examples=40)
-def test_paint_paints_the_same_pixels_either_way(disc: Disc, levels: tuple[int, int]) -> None:
-    """By its rim and by the whole box around it a disc looks the same, to the bit, on each of several planes."""
-    seen = []
-    with pytest.MonkeyPatch.context() as patch:
-        for small in (0.0, math.inf):
-            patch.setattr(geometry, "SMALL", small)
-            both = [np.full((ROWS, COLUMNS), levels[0], np.uint8) for _ in range(2)]
-            paint([(plane, *levels) for plane in both], disc)
-            assert np.array_equal(both[0], both[1])
-            seen.append(both[0])
-    assert np.array_equal(seen[0], seen[1])
-
-
-@given(discs_near(1.5, 400, lean=0.08))
+@given(discs_near(ROWS, COLUMNS, 1.5, 400, lean=0.08))
 @settings(max_examples=40)
 def test_rim_covers_what_points_say(disc: Disc) -> None:
     """Each sample that the rim passes through is in the rim, with what the disc, round or oval, covers of it."""
-    share = share_of_points(disc)
+    share = share_of_points(disc, ROWS, COLUMNS)
     rim = rim_of(disc, ROWS, COLUMNS)
     off = 0.012 if disc[3:] == (1, 0) and disc.radius <= geometry.STRAIGHT else 0.06
     assert np.abs(rim.coverage - share[rim.rows, rim.columns]).max(initial=0) < off
@@ -71,20 +28,12 @@ def test_rim_covers_what_points_say(disc: Disc) -> None:
     assert not partly.any()
 
 
-def whole(disc: Disc, size: int) -> Floats:
-    """Return what a round disc covers of every sample, (size, size), exactly."""
-    grid = np.zeros((size, size))
-    box, edges = geometry._edges_around(disc, size, size)
-    grid[box] = geometry._coverage(edges)
-    return grid
-
-
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0.3, 60))
 def test_coverage_adds_up_to_the_disc(x: float, y: float, radius: float) -> None:
     """The shares add up to pi r^2, and from the smallest ball on their centroid is the centre."""
     size = 2 * math.ceil(radius) + 4
     x, y = x + size / 2 - 0.5, y + size / 2 - 0.5
-    share = whole(Disc(x, y, radius), size)
+    share = coverage_of_all(Disc(x, y, radius), size, size)
     assert share.sum() == pytest.approx(math.pi * radius**2, rel=1e-7)
     assert share.min() >= 0
     assert share.max() <= 1
@@ -102,7 +51,9 @@ def test_gradient_is_the_difference_of_coverage(x: float, y: float, radius: floa
     disc, h = Disc(x + size / 2 - 0.5, y + size / 2 - 0.5, radius), 1e-5
     rim = rim_of(disc, size, size)
     for gradient, dx, dy, growth in zip(rim.gradient[:3], (h, 0, 0), (0, h, 0), (0, 0, h), strict=True):
-        after, before = (whole(Disc(disc.x + s * dx, disc.y + s * dy, radius + s * growth), size) for s in (1, -1))
+        after, before = (
+            coverage_of_all(Disc(disc.x + s * dx, disc.y + s * dy, radius + s * growth), size, size) for s in (1, -1)
+        )
         difference = ((after - before) / (2 * h))[rim.rows, rim.columns]
         off = np.abs(gradient - difference)
         if radius <= geometry.STRAIGHT:  # where an edge of a sample touches the disc the chord grows like a square root
@@ -115,5 +66,5 @@ def test_gradient_is_the_difference_of_coverage(x: float, y: float, radius: floa
 @settings(max_examples=25)
 def test_area_is_what_is_in_the_picture(x: float, y: float, radius: float) -> None:
     """The area of a disc, cut by the edge of the picture or not, is known to a sample in each row."""
-    share = share_of_points(Disc(x, y, radius)).sum()
+    share = share_of_points(Disc(x, y, radius), ROWS, COLUMNS).sum()
     assert abs(area_in(Disc(x, y, radius), ROWS, COLUMNS) - share) <= 2 * radius + 2
