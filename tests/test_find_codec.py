@@ -15,8 +15,10 @@ from aiortc.jitterbuffer import JitterFrame
 from av.video.codeccontext import VideoCodecContext
 
 from ball_track import COLORS, Image, Scene, draw, find
-from film.video_encoder import CODECS, create_codec, encode
+from film.video_encoder import CODECS, SharedEncoder, create_codec, encode
 from support.places import given_value
+from support.reel import Reel
+from transport.receiver import create_decoder
 
 SETTLED = 15  # frames after which the encoder has recovered from the size of its key frame
 
@@ -55,7 +57,22 @@ def test_find_finds_it_after_our_encoder_from_the_first_frame_on(codec: str, col
     wrong = [math.dist(given_value(find(image)), scene.position(k)) for k, image in film]
     assert np.percentile(wrong, 99) < 0.04
     assert np.mean(wrong) < 0.01
-    assert max(wrong) < 0.06
+    assert max(wrong) < (0.06 if codec == "vp8" else 0.02)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+async def test_find_finds_it_where_bits_are_few(codec: str) -> None:
+    """A ball that fills the picture is too much for its bit rate: 19 of 20 are found to 0.03 px all the same."""
+    scene = Scene(color=COLORS["red"], radius=240, speed=120)
+    shared, decoder = SharedEncoder(Reel(scene), codec, 300_000), create_decoder(codec.upper())
+    wrong: list[float] = []
+    after = -1
+    for _ in range(90):
+        after, shot, data, _ = await shared.next(after)
+        (frame,) = decoder.decode(av.Packet(data))
+        wrong.append(math.dist(given_value(find(image_of(frame))), given_value(shot.truth)))
+    await shared.close()
+    assert np.percentile(wrong, 95) < 0.03
 
 
 CODERS: dict[str, tuple[type[Encoder], type[Decoder], Any]] = {

@@ -388,31 +388,31 @@ class Noise(Reel):
         return shot._replace(image=np.random.default_rng(shot.k).integers(0, 256, shot.image.shape, np.uint8))
 
 
-async def test_encoder_goes_coarser_where_the_rate_does_not_do() -> None:
+async def test_encoder_goes_coarser_where_the_rate_does_not_do(codec: str) -> None:
     """A film that is too much for its rate costs less at once, without a gap, and is decoded from there on."""
-    sharp = create_codec("vp8", SCENE.width, SCENE.height, SCENE.fps, DEFAULT_BITRATE)
+    sharp = create_codec(codec, SCENE.width, SCENE.height, SCENE.fps, DEFAULT_BITRATE)
     noise = Noise(SCENE)
     at_most = [len(encode(sharp, k, (await noise.next(k - 1)).image, k == 0)) for k in range(20)]
-    shared = SharedEncoder(Noise(SCENE), "vp8", DEFAULT_BITRATE)
+    shared = SharedEncoder(Noise(SCENE), codec, DEFAULT_BITRATE)
     frames = await collect(shared, 20)
     await shared.close()
     assert [frame.number for frame in frames] == list(range(20))
     assert [frame.key for frame in frames] == [True] + [False] * 19
     assert sum(len(frame.data) for frame in frames) < 0.5 * sum(at_most)
-    decoder = create_decoder("vp8")
+    decoder = create_decoder(codec)
     assert sum(len(decode(decoder, frame.data)) for frame in frames) == 20
 
 
-async def test_encoder_goes_coarser_at_a_key_frame() -> None:
+async def test_encoder_goes_coarser_at_a_key_frame(codec: str) -> None:
     """Where the rate ceases to do in the middle of the film, the frame that is too much is a key frame."""
-    shared = SharedEncoder(Reel(SCENE), "vp8", DEFAULT_BITRATE)
+    shared = SharedEncoder(Reel(SCENE), codec, DEFAULT_BITRATE)
     before = await collect(shared, 10)
     shared._film = Noise(SCENE)
     after = await collect(shared, 10, before[-1].number)
     await shared.close()
     assert [frame.number for frame in after] == list(range(10, 20))
     assert sum(frame.key for frame in after) == 1
-    decoder = create_decoder("vp8")
+    decoder = create_decoder(codec)
     assert sum(len(decode(decoder, frame.data)) for frame in before + after) == 20
 
 
