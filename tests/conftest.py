@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,15 @@ settings.load_profile("repeatable")
 def no_display(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide the developer's own screen: a test that wants a window starts a screen for it."""
     monkeypatch.delenv("DISPLAY", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """Give pytest its signals back: what a program does with them in a test, it does not do to the next ones."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def lacking_programs(*names: str) -> str | None:

@@ -277,7 +277,8 @@ def test_loop_measures_programs_and_a_crowd():
     assert figures["error p50"] < 1  # of client.py: the crowd says (0, 0) of every frame
 
 
-@pytest.mark.parametrize("encoder", ["shared", pytest.param("aiortc", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("encoder", ["shared", "aiortc"])
 def test_loop_traced_measures_every_step(encoder: str):
     """With notes taken, every step of the latency takes some time."""
     loop = cases.Loop("traced", server=("--encoder", encoder), wrapper="bench.tracing")

@@ -174,6 +174,7 @@ def test_client_starts_process_a_again(tmp_path: Path):
     assert read_summary(path)["restarts"] == 2
 
 
+@pytest.mark.slow
 def test_client_ends_after_its_duration():
     """--duration ends the client by itself, with status 0."""
     port = free_port()

@@ -167,7 +167,8 @@ def test_client_refuses_other_colors(text: str, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.parametrize("transport", ["media", pytest.param("tcp", marks=SLOW)])
+@SLOW
+@pytest.mark.parametrize("transport", ["media", "tcp"])
 def test_programs_find_a_ball_in_a_real_scene(tmp_path: Path, transport: str):
     """A rendered clip as the server's source is found and scored against its truth, through codec and network."""
     clip, rows = clip_of("red", frames=30, radius=24.0), ["frame,x,y"]

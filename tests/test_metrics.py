@@ -257,6 +257,7 @@ def test_client_is_ready_while_it_has_a_server():
         assert client.end(signal.SIGTERM) == 0
 
 
+@pytest.mark.slow
 def test_server_says_which_address_it_cannot_be_watched_at():
     """A taken port at --http is one line on stderr and exit status 1."""
     with socket.socket() as taken:

@@ -167,6 +167,7 @@ def test_client_killed_leaves_a_film(tmp_path: Path, filming: tuple[Program, int
     assert check(path) >= 30
 
 
+@pytest.mark.slow
 def test_recording_killed_leaves_a_film_and_a_client_that_goes_on(tmp_path: Path, filming: tuple[Program, int]) -> None:
     """The file plays up to its last fragment; the client says so in one line, and ends with status 1."""
     server, port = filming

@@ -71,6 +71,7 @@ def test_run_joins_nobody_who_is_there_already():
     assert str(port) in last
 
 
+@pytest.mark.slow
 def test_run_tells_on_the_panel_of_the_server_what_the_client_says(tmp_path: Path):
     """In a terminal, which both would write on, the server has it: what the client says stands on its panel."""
     port, http = free_port(), free_port()

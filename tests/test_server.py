@@ -230,7 +230,11 @@ def test_client_that_stood_still_gets_every_frame_again(jitter_buffer: str):
 
 @pytest.mark.parametrize(
     ("codec", "encoder"),
-    [("vp8", "shared"), ("h264", "shared"), pytest.param("vp8", "aiortc", marks=pytest.mark.slow)],
+    [
+        ("vp8", "shared"),
+        pytest.param("h264", "shared", marks=pytest.mark.slow),
+        pytest.param("vp8", "aiortc", marks=pytest.mark.slow),
+    ],
 )
 def test_server_scores_what_a_client_finds(tmp_path: Path, codec: str, encoder: str):
     """Server and client run side by side, every frame is accounted for, and the errors are small."""
@@ -263,6 +267,7 @@ def test_server_scores_what_a_client_finds(tmp_path: Path, codec: str, encoder: 
     assert sum(errors) / len(errors) == pytest.approx(summary["error_px"]["mean"])
 
 
+@pytest.mark.slow
 def test_server_prints_every_coordinate_on_a_line():
     """With --print every, a line has k, x, y, the truth, the error and the latency, and they agree."""
     port = free_port()
@@ -343,6 +348,7 @@ def test_server_ends_after_its_duration():
         assert "no client came" in serving.output
 
 
+@pytest.mark.slow
 def test_server_survives_files_that_cannot_be_written(tmp_path: Path):
     """Where the folder of --csv and --summary is gone at the end, that costs a line each and the exit status."""
     port, folder = free_port(), tmp_path / "out"
