@@ -46,7 +46,7 @@ from film.image_encoder import ImageEncoder
 from film.published import Published
 from film.rungs import Rungs, Subscription
 from film.sources import SourceFilm
-from film.stepping import rungs
+from film.stepping import LOWEST, LOWEST_FPS, rungs
 from film.video_encoder import SharedEncoder
 from programs.publisher import Publisher
 from programs.results import Results
@@ -73,6 +73,7 @@ class BallVideoTrack(MediaStreamTrack):
     """The film as one client sees it: stamped, paced, and every frame entered in the client's ledger.
 
     accounted: whether frames are entered; a viewer does not answer for them.
+    width: tells before the first frame how many bit / s the connection takes, if that is little.
 
     Args:
         film: what to show.
@@ -97,6 +98,7 @@ class BallVideoTrack(MediaStreamTrack):
         super().__init__()
         self.encoded = Subscription(encoders) if encoders is not None else None
         self.accounted = True
+        self.width: Callable[[], float | None] | None = None
         self._film = film
         self._ledger = ledger
         self._on_congested = on_congested
@@ -120,13 +122,14 @@ class BallVideoTrack(MediaStreamTrack):
             if behind < max(max_behind, 3 / self._film.fps):
                 return False
             stepped = rule is not None and rule.on_behind(began)
-        await wait_while(lambda: self._ledger.behind > 0, self._answered, PROBE_INTERVAL)
+        unseen = rule is not None and not rule.seen  # nothing tells then when its queue is empty
+        await wait_while(lambda: unseen or self._ledger.behind > 0, self._answered, PROBE_INTERVAL)
         now = self._film.clock()
         self._ledger.tally.network["held_back_ms"] += round((now - began) * 1000)
         if rule is not None and stepped:
             self._ledger.tally.network["rung_changes"] = rule.changes
             rule.on_resumed(now)
-        return behind >= max(MAX_BEHIND, 3 / self._film.fps)
+        return unseen or behind >= max(MAX_BEHIND, 3 / self._film.fps)
 
     async def recv(self) -> "VideoFrame | Packet[Any]":
         """Wait for the next frame that is due, and return it, encoded if there is an encoder.
@@ -144,6 +147,9 @@ class BallVideoTrack(MediaStreamTrack):
 
     async def _next(self) -> "VideoFrame | Packet[Any]":
         media: VideoFrame | Packet[Any]
+        if self.width is not None and self.encoded is not None:
+            self.encoded.rule.begin(self.width(), self._film.clock())
+            self.width = None
         anew = await self._catch_up()
         if self.readyState != "live":
             raise MediaStreamError
@@ -166,6 +172,8 @@ class BallVideoTrack(MediaStreamTrack):
         """Get the client a key frame: it cannot decode what it gets."""
         if self.encoded is not None:
             self.encoded.ask_for_key_frame()
+            if self.accounted:
+                self.encoded.rule.on_picture_lost(self._film.clock())
 
     def stop(self) -> None:
         """End the track. Does nothing the second time."""
@@ -273,7 +281,8 @@ class Server:
 
         def create(rate: int) -> SharedEncoder:
             narrow = rate < self.args.bitrate
-            return SharedEncoder(self.film, codec, rate, self.results.metrics.on_encoded, narrow=narrow)
+            every = max(1, round(self.film.fps / LOWEST_FPS)) if narrow and rate == LOWEST else 1
+            return SharedEncoder(self.film, codec, rate, self.results.metrics.on_encoded, narrow, every)
 
         if codec not in self._video:
             self._video[codec] = Rungs(rungs(self.args.bitrate), create)

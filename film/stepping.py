@@ -1,9 +1,14 @@
 """When a client changes to another rung: a narrow connection gets a narrow film.
 
-A rung is one bit rate of the film; rung 0 is the best, each further one a fraction of the one before. Where the
-connection cannot take a rung, packets queue up in front of it, and latency grows above the least that this client
-ever had: it steps down. After it has been well for long it tries the rung above; where that fails, it waits twice
-as long before the next try.
+A rung is one bit rate of the film; rung 0 is the best, each further one a fraction of the one before, and the last has
+fewer frames as well. Where the connection cannot take a rung, packets queue up in front of it, and latency grows above
+the least that this client ever had: it steps down. After it has been well for long it tries the rung above; where that
+fails, it waits twice as long before the next try.
+
+What the handshake tells of the connection chooses the first rung. Where the first frame, a key frame and so the
+largest, is no later than others, the handshake was mistaken, and the best rung is next. A client that has never
+answered, and says again and again that it can decode nothing, is behind a connection that lets no picture through, and
+steps down as well.
 
 Latency also grows for a moment when a lost packet is waited for; but then the frames behind it arrive all at once,
 closer to each other than they were drawn. A queue lets one through after the other. So the last few answers have to
@@ -23,8 +28,14 @@ from collections.abc import Sequence
 
 from common.steadiness import Steadiness
 
-LOWEST = 40_000  # bit / s
+LOW = 40_000  # bit / s; what goes with each frame takes as much there as the frame does
+LOWEST, LOWEST_FPS = LOW // 2, 15  # bit / s; frames / s at most: half of the frames, each as good as on the rung above
 FRACTION = 5  # of one rung is the next
+OVERHEAD = 45_000  # bit / s that headers, acknowledgements and scores take at 30 frames / s
+BALL = 0.4  # of the best rung's bit rate is what a ball and all that goes with it take
+OPENING, OPENING_ANSWERS = 0.5, 10  # s, and answers, after which a rung that the handshake chose is judged
+QUICK = 0.015  # s; a key frame that is not so much later than other frames shows that the connection is wide
+UNSEEN, UNSEEN_PAUSE = 1.0, 2.0  # s for which nothing can be decoded, said at least once in so many s
 QUEUE_LATENCY = 0.07  # s above the least, and so many times what it usually changes by: a queue, and no mere jitter
 JITTERS, JITTER_MAX, JITTER_GAIN = 2, 0.05, 1 / 16  # times; s, at most; weight of the newest change (RFC 3550, A.8)
 LAGS, LAG_FADE, LAG_MAX = 4, 0.97, 0.05  # times the server's own lag; what is left of it with each frame; s, at most
@@ -40,12 +51,12 @@ def rungs(bitrate: int) -> tuple[int, ...]:
     """Return the bit rates (bit / s) to choose from, falling from the one that was asked for.
 
     >>> rungs(500_000)
-    (500000, 100000, 40000)
+    (500000, 100000, 40000, 20000)
     """
     rates = [bitrate]
-    while rates[-1] > LOWEST:
-        rates.append(max(LOWEST, rates[-1] // FRACTION))
-    return tuple(rates)
+    while rates[-1] > LOW:
+        rates.append(max(LOW, rates[-1] // FRACTION))
+    return (*rates, LOWEST) if bitrate > LOWEST else tuple(rates)
 
 
 class LeastLatency:
@@ -92,6 +103,20 @@ class StepRule:
         self._answering = False  # since it was behind last
         self._stepped_up: float | None = None  # s, when the rung above was tried last
         self._patience = UP_FIRST
+        self._first: tuple[float, float] | None = None  # s, when the first answer came, and how late
+        self._opening: int | None = None  # answers since the handshake chose a rung; None: it did not, or that is over
+        self._unseen: tuple[float, float] | None = None  # s, since when and until when it could decode nothing
+
+    def begin(self, width: float | None, now: float) -> None:
+        """Choose the first rung at time `now` (s).
+
+        Args:
+            width: bit / s that the connection takes, as the handshake has it; None where that is much, or unknown.
+        """
+        if width is None or len(self._rates) < 2 or width >= BALL * self._rates[0]:
+            return
+        fitting = (rung for rung, rate in enumerate(self._rates) if rung and rate + OVERHEAD <= width)
+        self.rung, self._opening, self._well_since = next(fitting, len(self._rates) - 1), 0, now
 
     def on_sent(self, lag: float) -> None:
         """Take note that a frame was handed to the connection so many seconds after it was due."""
@@ -102,6 +127,10 @@ class StepRule:
         if drawn < self._counts_from:
             return
         latency = now - drawn
+        if self._first is None:
+            self._first = now, latency
+        if self._opening is not None:
+            self._opening += 1
         if self._steadiness.on_answer(drawn, latency):
             self._least = LeastLatency()
         self._least.add(latency, now)
@@ -115,9 +144,19 @@ class StepRule:
         while len(self._answers) > MIN_ANSWERS and now - self._answers[1][0] >= MIN_TIME:
             self._answers.popleft()
 
+    def on_picture_lost(self, now: float) -> None:
+        """Take note at time `now` (s) that the client can decode nothing; it says so again and again."""
+        since, until = self._unseen or (now, now)
+        self._unseen = since if now - until <= UNSEEN_PAUSE else now, now
+
+    @property
+    def seen(self) -> bool:
+        """Return whether the client has ever answered."""
+        return self._first is not None
+
     def on_resumed(self, now: float) -> None:
         """Take note at time `now` (s) that its queue is empty: what was drawn before says nothing any more."""
-        self._counts_from = now
+        self._counts_from, self._unseen = now, None
         self._answers.clear()
         self._strikes.clear()
 
@@ -147,7 +186,9 @@ class StepRule:
 
     @property
     def congested(self) -> bool:
-        """Return whether each of the last answers came late."""
+        """Return whether each of the last answers came late, or nothing comes through at all."""
+        if not self.seen and self._unseen is not None and self._unseen[1] - self._unseen[0] >= UNSEEN:
+            return True
         if len(self._answers) < MIN_ANSWERS or self._answers[-1][0] - self._answers[0][0] < MIN_TIME:
             return False
         return min(latency for _, latency in self._answers) > self._late
@@ -166,11 +207,22 @@ class StepRule:
             return True
         if self._stepped_up is not None and now - self._stepped_up >= TRIAL:
             self._stepped_up, self._patience = None, UP_FIRST
-        if self.rung and now - self._well_since >= self._patience:
+        wide = self._proves_wide(now)
+        if self.rung and (wide or now - self._well_since >= self._patience):
             self._stepped_up = now
-            self._go_to(self.rung - 1, now)
+            self._go_to(0 if wide else self.rung - 1, now)
             return True
         return False
+
+    def _proves_wide(self, now: float) -> bool:
+        """Return whether the opening is over just now, and its first frame, the largest, came as quickly as others."""
+        if self._opening is None or self._first is None:
+            return False
+        answered, latency = self._first
+        if self._opening < OPENING_ANSWERS or now - answered < OPENING:
+            return False
+        self._opening = None
+        return latency - self._least.value() < QUICK
 
     def _go_down(self, now: float) -> None:
         if self._stepped_up is not None:
@@ -179,6 +231,6 @@ class StepRule:
 
     def _go_to(self, rung: int, now: float) -> None:
         self.changes += rung != self.rung
-        self.rung = rung
+        self.rung, self._opening = rung, None
         self._well_since = now
         self.on_resumed(now)

@@ -86,6 +86,7 @@ class SharedEncoder:
         on_encoded: called with the time (s) that each frame took.
         narrow: keep to the bit rate from the first frame on, at the expense of the ball; and of frames that are left
             out, leave out the bits as well, as it is for them that they are left out.
+        every: leave out all but one in so many frames.
     """
 
     def __init__(
@@ -95,10 +96,12 @@ class SharedEncoder:
         bitrate: int,
         on_encoded: Callable[[float], None] = lambda _: None,
         narrow: bool = False,
+        every: int = 1,
     ) -> None:
         self._film = film
+        self._every = every
         self._on_encoded = on_encoded
-        self._create_codec = partial(create_codec, codec, film.width, film.height, film.fps, bitrate)
+        self._create_codec = partial(create_codec, codec, film.width, film.height, film.fps / every, bitrate)
         self._codec: VideoCodecContext | None = None  # made in the thread: at 1920x1080 it takes 30 ms and more
         self._rate = Rate(bitrate, film.fps)
         self._sharp = not narrow
@@ -161,7 +164,7 @@ class SharedEncoder:
             newest = self._kept[-1] if self._kept else None
             if self._codec is None:  # before a frame is drawn, which would have to wait for it
                 self._codec = await loop.run_in_executor(self._thread, partial(self._create_codec, sharp=self._sharp))
-            shot = await self._film.next(after=max(self._k, self._shown))
+            shot = await self._film.next(after=max(self._k + self._every - 1, self._shown))
             self._k = shot.k
             key = self._key_wanted and shot.drawn - self._last_key >= KEY_FRAME_INTERVAL
             if key:

@@ -69,6 +69,7 @@ class Session:
         answered = self._account.answered
         encoders = None if isinstance(signaling, WhepSignaling) else server.encoders
         self._track = server.create_track(self.ledger, encoders, answered, self._on_failure, self._on_congested)
+        self._track.width = lambda: signaling.width
         self._unsubscribe: Callable[[], None] = lambda: None  # from a film that is published
         self._signaling = signaling
         self._telling: asyncio.Task[None] | None = None  # what numbers there are

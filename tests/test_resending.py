@@ -17,7 +17,7 @@ from transport import resending
 from transport.aiortc_internals import tap_sender
 from transport.copies import CopyRule
 from transport.media import MediaAnswer, MediaOffer
-from transport.resending import MAX_BUDGET, MAX_PACKETS, ROUND_TRIP
+from transport.resending import MAX_BUDGET, MAX_PACKETS, ROUND_TRIP, USEFUL
 
 
 @asynccontextmanager
@@ -175,6 +175,7 @@ async def test_all_bytes_are_counted(line: Line):
 
 async def test_packet_is_sent_again_once_a_round_trip(line: Line):
     """However often it is asked for; and asking twice is a sign of loss, which brings a copy of what is sent next."""
+    line.send(7, 1000)
     assert line.ask(7)
     line.now += ROUND_TRIP / 2
     assert not line.ask(7)
@@ -183,6 +184,25 @@ async def test_packet_is_sent_again_once_a_round_trip(line: Line):
     assert line.ask(7)
     await line.pass_time(0.01)
     assert line.again == [100, 7]  # and what is asked for while there is loss is sent twice as well
+
+
+async def test_packet_that_would_come_too_late_is_not_sent_again(line: Line):
+    """Half a second and two round trips later nobody waits for it, nor for one that was never sent."""
+    line.send(100, 1000)
+    line.now += 0.9 * USEFUL
+    assert line.ask(100)
+    line.now += 0.2 * USEFUL + 2 * ROUND_TRIP
+    assert not line.ask(100)
+    assert not line.ask(999)
+
+
+async def test_what_was_sent_before_congestion_is_not_sent_again(line: Line):
+    """The film goes on at a key frame then: what is asked for of the time before would only fill the queue again."""
+    line.send(100, 1000)
+    line.resender.on_congested()
+    assert not line.ask(100)
+    line.send(101, 1000)
+    assert line.ask(101)
 
 
 async def test_no_more_than_half_of_the_packets_is_sent_again(line: Line):
@@ -275,6 +295,7 @@ async def test_reports_of_the_receiver_begin_the_copies(monkeypatch: pytest.Monk
             heard.clear()
             await heard.wait()
     assert told == [(100, 10)]
+    line.send(1, 1000)
     assert line.ask(1)
     line.now += 0.2
     assert not line.ask(1)

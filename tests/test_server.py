@@ -112,6 +112,49 @@ async def test_track_goes_to_a_lower_bit_rate_where_a_queue_grows() -> None:
     await encoders.close()
 
 
+async def test_track_of_which_nothing_is_seen_goes_to_a_lower_bit_rate() -> None:
+    """Who never answers and can decode nothing gets a key frame of the next rung, after a pause; on the last, too."""
+    reel = Reel(Scene(64, 64, radius=10, speed=100))
+    now, congested = 0.0, asyncio.Event()
+    ledger = Ledger(reel.where)
+    encoders = Rungs((500_000, 100_000), lambda bitrate: SharedEncoder(reel, "vp8", bitrate))
+    reel.clock = lambda: now
+    track = BallVideoTrack(reel, ledger, encoders, asyncio.Event(), lambda _: None, congested.set)
+    assert track.encoded is not None
+    for rung in (1, 1):
+        while not track.encoded.rule.congested:
+            await track.recv()
+            now += 0.1
+            track.on_picture_lost()
+        began = time.monotonic()
+        packet = await track.recv()
+        assert is_key_frame("VP8", bytes(packet))  # type: ignore[arg-type]
+        assert time.monotonic() - began >= PROBE_INTERVAL
+        assert track.encoded.rule.rung == rung
+    assert congested.is_set()
+    track.accounted = False
+    for _ in range(50):
+        now += 0.1
+        track.on_picture_lost()
+        assert not track.encoded.rule.congested
+    track.stop()
+    await encoders.close()
+
+
+async def test_track_begins_where_the_handshake_says() -> None:
+    """A narrow connection gets the film of a low rung from its first frame on; the rule is asked once."""
+    reel = Reel(Scene(64, 64, radius=10, speed=100))
+    encoders = Rungs((500_000, 100_000, 40_000), lambda bitrate: SharedEncoder(reel, "vp8", bitrate))
+    track = BallVideoTrack(reel, Ledger(reel.where), encoders, asyncio.Event(), lambda _: None)
+    widths = [80_000.0]
+    track.width = widths.pop
+    for _ in range(3):
+        await track.recv()
+        assert encoders.clients == [0, 0, 1]
+    track.stop()
+    await encoders.close()
+
+
 class Wire:
     """Stands where a session has its link: keeps what is said, and ends when it is asked how long it will last."""
 

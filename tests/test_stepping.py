@@ -13,12 +13,18 @@ from film.stepping import (
     JITTERS,
     LAG_MAX,
     LAGS,
+    LOWEST,
     MEMORY,
     MIN_ANSWERS,
     MIN_TIME,
+    OPENING,
+    OPENING_ANSWERS,
     QUEUE_LATENCY,
+    QUICK,
     STRIKES,
     TRIAL,
+    UNSEEN,
+    UNSEEN_PAUSE,
     UP_FIRST,
     UP_MAX,
     LeastLatency,
@@ -86,10 +92,11 @@ def test_busy_machine_is_no_narrow_connection(lag: float, narrow: bool):
 
 def test_rungs_fall_from_what_was_asked_for():
     """The best is what was asked for; none is lower than what makes sense."""
-    assert rungs(500_000) == RATES
-    assert rungs(50_000) == (50_000, 40_000)
-    assert rungs(40_000) == (40_000,)
-    assert rungs(2_000_000) == (2_000_000, 400_000, 80_000, 40_000)
+    assert rungs(500_000) == (*RATES, LOWEST)
+    assert rungs(50_000) == (50_000, 40_000, LOWEST)
+    assert rungs(40_000) == (40_000, LOWEST)
+    assert rungs(LOWEST) == (LOWEST,)
+    assert rungs(2_000_000) == (2_000_000, 400_000, 80_000, 40_000, LOWEST)
 
 
 @pytest.mark.parametrize("jitter", [0, 0.01, 0.04])
@@ -369,6 +376,99 @@ def test_first_step_down_is_no_trial_that_failed():
     assert first - now == pytest.approx(UP_FIRST, abs=1)
 
 
+@pytest.mark.parametrize(
+    ("width", "rung"), [(None, 0), (300_000, 0), (190_000, 1), (150_000, 1), (120_000, 2), (80_000, 3), (-1.0, 3)]
+)
+def test_handshake_chooses_the_first_rung(width: float | None, rung: int):
+    """The best that fits into what the connection takes, with what goes along; the best where that is unknown."""
+    rule = StepRule(rungs(500_000))
+    rule.begin(width, 1000.0)
+    assert (rule.rung, rule.changes) == (rung, 0)
+    answer(rule, [0.2] + [0.02] * 60, 1000.0)
+    assert not rule.congested
+    alone = StepRule((500_000,))
+    alone.begin(width, 1000.0)
+    assert alone.rung == 0
+
+
+def open_film(first: float, others: float = 0.02, every: float = INTERVAL) -> tuple[StepRule, float, list[float]]:
+    """Begin on the lowest rung; the first frame is so late (s), the others are as given.
+
+    Returns:
+        The rule after some seconds, when (s) it began, and when its rung changed.
+    """
+    rule, began = StepRule(rungs(500_000)), 1000.0
+    rule.begin(80_000, began)
+    changes = []
+    now = answer(rule, [first], began)
+    for _ in range(round(UP_FIRST / 2 / every)):
+        now = answer(rule, [others], now, every)
+        if rule.step(now):
+            changes.append(now)
+    return rule, began, changes
+
+
+def test_handshake_that_was_mistaken_costs_a_second():
+    """A key frame that comes as quickly as all others shows a wide connection: the best rung, at once."""
+    rule, began, changes = open_film(0.02 + 0.9 * QUICK)
+    assert rule.rung == 0
+    assert len(changes) == 1
+    assert changes[0] - began < OPENING + 0.2
+    rule, began, changes = open_film(0.02, every=2 * OPENING / OPENING_ANSWERS)
+    assert [round(at - began, 1) for at in changes] == [pytest.approx(2 * OPENING, abs=0.2)]
+
+
+def test_handshake_that_was_right_is_not_put_to_the_test():
+    """A key frame that has taken longer than the others shows that each byte counts: the rung stays for long."""
+    rule, _, changes = open_film(0.02 + 1.1 * QUICK)
+    assert (rule.rung, changes) == (3, [])
+
+
+def test_wide_connection_is_shown_by_the_opening_alone():
+    """Whoever has come down since, or never began below the best, is not back for a first frame that was quick."""
+    rule = StepRule(rungs(500_000))
+    rule.begin(80_000, 0.0)
+    now = answer(rule, [0.02])
+    rule.on_resumed(now)
+    now = answer(rule, [0.3] * 9, now)
+    assert rule.step(now)
+    now = answer(rule, [0.02] * 60, now)
+    assert not rule.step(now)
+    other = StepRule(rungs(500_000))
+    now = answer(other, [0.02] * 60)
+    now = answer(other, [QUEUE + 0.1] * 20, now)
+    assert other.step(now)
+    now = answer(other, [0.02] * 60, now)
+    assert not other.step(now)
+
+
+def test_film_of_which_nothing_is_seen_goes_down():
+    """Who has never answered, and asks for a picture for a second, gets less, again and again."""
+    rule, stepped = StepRule(rungs(500_000)), []
+    for k in range(60):
+        now = k / 10
+        rule.on_picture_lost(now)
+        if rule.step(now):
+            stepped.append(now)
+            rule.on_resumed(now + 0.5)
+    assert rule.rung == 3
+    assert len(stepped) >= 4
+    assert stepped[0] >= UNSEEN
+
+
+def test_pictures_that_are_lost_now_and_then_are_no_congestion():
+    """Neither one series of requests that is short, nor many that are far apart, nor any of one who has answered."""
+    rule = StepRule(rungs(500_000))
+    for number in range(10):
+        for now in (0.0, 0.4 * UNSEEN, 0.9 * UNSEEN):
+            rule.on_picture_lost(now + number * 1.1 * (UNSEEN + UNSEEN_PAUSE))
+            assert not rule.congested
+    now = answer(rule, [0.02], 100.0)
+    for number in range(100):
+        rule.on_picture_lost(now + number / 10)
+        assert not rule.congested
+
+
 def test_lowest_rung_is_not_left_downwards():
     """On the lowest rung congestion asks for an empty queue, each time, and no further rung."""
     rule = StepRule(RATES)
@@ -380,7 +480,7 @@ def test_lowest_rung_is_not_left_downwards():
     assert (rule.rung, rule.changes) == (2, 2)
 
 
-@given(st.lists(st.tuples(st.sampled_from("aassrb"), st.floats(0, 3), st.floats(0, 10)), max_size=80))
+@given(st.lists(st.tuples(st.sampled_from("aassrbpo"), st.floats(0, 3), st.floats(0, 10)), max_size=80))
 def test_any_order_of_events_is_taken(events: list[tuple[str, float, float]]):
     """Whatever is answered, and whenever: the rung is one of those that there are, and every change is counted."""
     rule, now, changes = StepRule(RATES), 0.0, 0
@@ -394,9 +494,15 @@ def test_any_order_of_events_is_taken(events: list[tuple[str, float, float]]):
                 rule.on_behind(now)
             case "r":
                 rule.on_resumed(now)
+            case "p":
+                rule.on_picture_lost(now)
+            case "o" if not changes and not rule.seen:
+                rule.begin(50_000 * number, now)
+                before = rule.rung
             case _:
                 rule.step(now)
         changes += rule.rung != before
-        assert abs(rule.rung - before) <= 1
+        assert rule.rung - before <= 1
+        assert before - rule.rung <= 1 or rule.rung == 0
         assert 0 <= rule.rung < len(RATES)
         assert rule.changes == changes

@@ -1,6 +1,7 @@
 """video_encoder.py: one encode for all, and a decoder that joins anywhere decodes everything from its key frame on."""
 
 import asyncio
+import itertools
 import math
 import threading
 from collections.abc import Callable
@@ -197,6 +198,17 @@ async def test_next_may_be_cancelled_without_the_others() -> None:
         await asyncio.wait([leaving])
     assert [frame.number for frame in await staying] == list(range(5, 25))
     assert (await collect(shared, 1))[0].key
+    await shared.close()
+
+
+async def test_frames_are_left_out_where_that_is_wanted(codec: str) -> None:
+    """Of every three frames one is encoded, and none is missed by those who ask."""
+    film = Reel(SCENE)
+    shared = SharedEncoder(film, codec, 100_000, narrow=True, every=3)
+    frames = await collect(shared, 30)
+    steps = [after.shot.k - before.shot.k for before, after in itertools.pairwise(frames)]
+    assert steps == [3] * 29
+    assert [frame.number for frame in frames] == list(range(30))
     await shared.close()
 
 

@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 ROUND_TRIP = 0.05  # s, while it is not known
 BUDGET_SHARE, MAX_BUDGET = 0.5, 64  # of the packets may be sent again; what is lost to a full queue would fill it anew
 STATS_INTERVAL = 0.5  # s between two looks at what the receiver reports
-MAX_PACKETS = 128  # that were sent again: aiortc remembers no more
+MAX_PACKETS = 128  # that were sent, or sent again: aiortc remembers no more
+USEFUL = 0.5  # s, and twice the round trip, after which a packet comes too late to be worth its bytes
 
 
 class Resender:
@@ -42,7 +43,8 @@ class Resender:
         self._waiting = asyncio.Event()  # something is due
         self._round_trip = ROUND_TRIP
         self._budget = float(MAX_BUDGET)  # packets that may be sent again when they are asked for
-        self._resent: dict[int, float] = {}  # by sequence number, oldest first: when (s)
+        self._sent: dict[int, float] = {}  # by sequence number, oldest first: when (s)
+        self._resent: dict[int, float] = {}  # the same of those that were sent again
         self._copying = False  # what is sent again just now was not asked for
         self._retransmit = tap_sender(sender, self._on_sent, self._on_resent, self._on_asked)
         self._tasks = [asyncio.create_task(self._watch())]
@@ -52,9 +54,10 @@ class Resender:
             task.add_done_callback(_tell)
 
     def on_congested(self) -> None:
-        """Send nothing twice for a while: latency grows."""
+        """Send nothing twice for a while, and nothing again of what was sent so far: latency grows."""
         self._rule.on_congested(self._clock())
         self._due.clear()
+        self._sent.clear()
 
     def on_picture_lost(self) -> None:
         """Take it for loss that the receiver asks for a key frame."""
@@ -64,6 +67,7 @@ class Resender:
         now = self._clock()
         self._traffic["bytes_sent"] += size
         self._budget = min(MAX_BUDGET, self._budget + BUDGET_SHARE)
+        _note(self._sent, number, now)
         if self._retransmit is not None:
             self._schedule(number, self._rule.delays(now))
 
@@ -79,8 +83,10 @@ class Resender:
         self._traffic["resent_unasked" if self._copying else "resent_asked"] += 1
 
     def _on_asked(self, number: int) -> bool:
-        """Return whether to send a packet again that is asked for: not while it may be on its way, nor too many."""
+        """Return whether to send a packet again that is asked for: neither too many, nor too soon, nor too late."""
         now = self._clock()
+        if now - self._sent.get(number, -math.inf) > USEFUL + 2 * self._round_trip:
+            return False
         if now - self._resent.get(number, -math.inf) < self._round_trip:
             self._rule.on_asked_again(now)
             return False
@@ -89,15 +95,8 @@ class Resender:
         self._budget -= 1
         self._rule.on_asked(now)
         self._schedule(number, self._rule.delays(now))  # what is sent again can be lost as well
-        self._note(number, now)
+        _note(self._resent, number, now)
         return True
-
-    def _note(self, number: int, now: float) -> None:
-        """Take note that a packet is sent again."""
-        self._resent.pop(number, None)
-        self._resent[number] = now
-        if len(self._resent) > MAX_PACKETS:
-            del self._resent[next(iter(self._resent))]
 
     async def _watch(self) -> None:
         """Hand the receiver's reports to the rule."""
@@ -132,6 +131,14 @@ class Resender:
             task.remove_done_callback(_tell)
             task.cancel()
         await asyncio.wait(self._tasks)
+
+
+def _note(times: dict[int, float], number: int, now: float) -> None:
+    """Take note that a packet is sent at time `now` (s), and forget the oldest."""
+    times.pop(number, None)
+    times[number] = now
+    if len(times) > MAX_PACKETS:
+        del times[next(iter(times))]
 
 
 def _tell(task: asyncio.Task[None]) -> None:

@@ -19,6 +19,7 @@ from aiortc.contrib.signaling import BYE, TcpSocketSignaling
 
 from common.sessions import End, PeerError
 from transport import aiortc_internals as internals
+from transport.width import width_of
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,13 @@ class AcceptedSignaling(TcpSocketSignaling):
         self.host = self.peer.rpartition(":")[0]
         self.on_asked: Callable[[], None] = lambda: None
         self.on_spoken: Callable[[], None] = lambda: None
+        self._connection = writer.get_extra_info("socket")
         internals.adopt(self, reader, writer)
+
+    @property
+    def width(self) -> float | None:
+        """Return how many bit / s the way to the peer takes, if that is little; None where it is much, or unknown."""
+        return width_of(self._connection) if self._connection is not None else None
 
     async def send(self, descr: Any) -> None:
         """Say something to the peer."""

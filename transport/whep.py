@@ -60,6 +60,7 @@ class WhepSignaling(AcceptedSignaling):
 
     def __init__(self, request: web.Request, offer: str, on_close: "Callable[[WhepSignaling], object]") -> None:
         super(AcceptedSignaling, self).__init__("", 0)  # no connection: there is one for each request
+        self._connection = None
         assert request.transport is not None
         self.peer = format_address(request.transport.get_extra_info("peername"))
         self.host = self.peer.rpartition(":")[0]
