@@ -75,7 +75,8 @@ test-shuffled: $(TESTING)
 
 netlab: $(TESTING)
 	$(BIN)/python -m tools.netlab --seconds $(SECONDS)
-	$(BIN)/python -m tools.netlab --relays --seconds $(SECONDS)
+	@if command -v turnserver > /dev/null; then $(BIN)/python -m tools.netlab --relays --seconds $(SECONDS); \
+	else echo "no table of a TURN relay: not installed here: coturn"; fi
 
 transports: $(TESTING)
 	$(BIN)/python -m tools.netlab --transports --seconds $(SECONDS)

@@ -86,6 +86,8 @@ function watch(track, readsTracks) {
   const here = "MediaStreamTrackProcessor" in window;
   way = $("frames").value === "track" && (here || readsTracks) ? "track" : "canvas";
   $("way").textContent = WAYS[way];
+  connection.introduce(`the page in ${browser()}, codec=${$("codec").value || "server"} buffer=${$("buffer").value} `
+    + `frames=${way}`);
   if (way === "canvas") return;
   if (here) {
     const stream = new MediaStreamTrackProcessor({track, maxBufferSize: 4}).readable;
@@ -94,6 +96,12 @@ function watch(track, readsTracks) {
     const copy = track.clone();
     worker.postMessage({track: copy}, [copy]);
   }
+}
+
+// Return which browser this is, and no more of what it says of itself than that.
+function browser() {
+  const [, name, version] = /(Firefox|Chrome|Version)\/(\d+)/.exec(navigator.userAgent) ?? [, "another browser", ""];
+  return `${name === "Version" ? "Safari" : name} ${version}`.trim();
 }
 
 // Take what the browser says of a frame that it is about to show; from a canvas, look at it.

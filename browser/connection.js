@@ -11,6 +11,7 @@ const PROBE_MS = 1000;      // that it may take to say so
 const STALLED_MS = 5000;    // without a frame after which a new session is tried, although it lives
 const TICK_MS = 100;
 const STATS_MS = 1000;      // between two looks at what the browser counts
+const ABOUT_AGAIN_MS = 1000;
 const MAX_BUFFERED = 65536; // bytes that may wait to be sent; what comes on top is not sent
 
 const MIME_TYPES = {vp8: "video/VP8", h264: "video/H264"};
@@ -127,6 +128,13 @@ export class Connection {
   frameCame(pts, read) {
     this.#lastFrame = performance.now();
     if (pts !== undefined && read !== undefined) this.#reporting.onFrame(pts, (read - performance.timeOrigin) / 1000);
+  }
+
+  // Tell the server how this page was started, in words for people; twice, as it may get lost.
+  introduce(text) {
+    const message = {type: "about", text};
+    this.#send(message);
+    setTimeout(() => this.#send(message), ABOUT_AGAIN_MS);
   }
 
   get open() { return this.#channel.readyState === "open"; }

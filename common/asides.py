@@ -24,6 +24,11 @@ class _Lines(io.TextIOBase):
             self._tell(line)
         return len(text)
 
+    def finish(self) -> None:
+        """Hand over what was no whole line."""
+        if self._rest:
+            self.write("\n")
+
 
 @contextlib.contextmanager
 def log_to(tell: Callable[[str], None]) -> Iterator[None]:
@@ -60,9 +65,10 @@ class Notes:
             asyncio.get_running_loop().add_reader(self._descriptor, self._read)
 
     def close(self) -> None:
-        """Tell what has come by now, and nothing more. Does nothing the second time."""
+        """Tell what has come by now, whole lines or not, and nothing more. Does nothing the second time."""
         if self._descriptor is not None:
             self._read()
+            self._lines.finish()
             asyncio.get_running_loop().remove_reader(self._descriptor)
             self._descriptor = None
 

@@ -40,6 +40,7 @@ from typing import Any
 import cv2
 
 from ball_track import Image, Point, planes
+from common.strangers import printable
 from protocol.messages import MAX_PIXELS
 
 logger = logging.getLogger(__name__)
@@ -203,8 +204,8 @@ def _short(value: object) -> str:
 
 def _one_line(text: str) -> str:
     """Return a text as one line, not too long, of what can be printed."""
-    line = "".join(each if each.isprintable() else " " for each in " ".join(text.split()))
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
+    line = " ".join(text.split())
+    return printable(line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}...", LONGEST)
 
 
 class _Diverted(io.TextIOWrapper):

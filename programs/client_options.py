@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from common import options
+from common.strangers import printable
 from common.urls import WHEP_TOKEN, http_url
 from common.versions import versions
 from finding import color
@@ -175,5 +176,4 @@ def about(args: argparse.Namespace) -> str:
     seen = "--whep " if args.whep else "--watch " if args.watch else ""  # an address is nobody's business
     told = f"{seen}{jitter_buffer}{color}{find}--view {','.join(args.view) or 'none'}"
     text = f"{told}; " + ", ".join(f"{name} {number}" for name, number in versions().items())
-    plain = text.encode("ascii", "replace").decode()
-    return "".join(sign if sign.isprintable() else "?" for sign in plain)[:MAX_ABOUT]
+    return printable(text.encode("ascii", "replace").decode(), MAX_ABOUT)

@@ -10,6 +10,7 @@
 Where nothing was scored nothing holds: a run that measured nothing has kept no budget.
 """
 
+import difflib
 import math
 import operator
 import re
@@ -96,7 +97,9 @@ def parse_requirement(text: str) -> Requirement:
     names = figure_names()
     name = f"frames.{short}" if f"frames.{short}" in names else short
     if name not in names:
-        raise ValueError(f"there is no figure {short!r}; there are {', '.join(names)}")
+        near = difflib.get_close_matches(short, [*names, *Tally.COUNTS], n=1)
+        meant = f" (is {near[0]} meant?)" if near else ""
+        raise ValueError(f"there is no figure {short!r}{meant}; there are {', '.join(names)}")
     if percent and name.removeprefix("frames.") not in SHARES:
         raise ValueError(f"{short!r} is no share; those that may have a % are {', '.join(SHARES)}")
     return Requirement(" ".join(text.split()), name, relation, float(number), bool(percent))

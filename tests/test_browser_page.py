@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import csv
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -85,6 +86,7 @@ def test_page_finds_the_ball_in_the_very_frame(tmp_path: Path, codec: str, frame
     summary = read_summary(tmp_path / "s.json")
     (client,) = summary["clients"]
     assert (client["kind"], client["codec"], client["transport"]) == ("browser", codec, "media")
+    assert re.fullmatch(rf"the page in Chrome \d+, codec={codec} buffer=0 frames={frames}", client["about"])
     assert client["frames"]["unmatched"] == 0
     assert client["error_px"]["p50"] < 0.03  # 0.002 on a quiet machine: a busy one gets a narrower film
     assert client["error_px"]["p99"] < 0.5  # a neighbour's would be 8 off

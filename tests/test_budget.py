@@ -101,6 +101,20 @@ def test_figure_that_is_none_is_told_those_that_are(name: str) -> None:
         parse_requirement(f"{name} <= 1")
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("latency.p95", "latency_ms.p95"), ("error.max", "error_px.max"),
+        ("score", "scored"), ("frames.scord", "frames.scored"), ("kbit_s", "network.kbit_s"), ("xyz", None),
+    ],
+)  # fmt: skip
+def test_figure_that_is_none_is_told_the_nearest_that_is(name: str, meant: str | None) -> None:
+    """A name that is nearly right is answered by what is right; what is like none, by all of them alone."""
+    with pytest.raises(ValueError, match="there is no figure") as raised:
+        parse_requirement(f"{name} <= 1")
+    assert (f"'{name}' (is {meant} meant?); there are" in str(raised.value)) is (meant is not None)
+
+
 @pytest.mark.parametrize("name", ["latency_ms.p95", "fps", "sent", "unmatched", "network.kbit_s"])
 def test_percent_is_for_shares_alone(name: str) -> None:
     """50 % of a latency means nothing."""

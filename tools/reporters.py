@@ -26,7 +26,7 @@ from protocol.messages import Found, Missed, Quiet, encode
 from report.measured import save, take
 from report.tables import Column, Results, Table, show
 from tools.procfs import free_port, processor_time
-from tools.program import Program
+from tools.program import Program, ProgramError
 from transport.dialling import create_answer, dial
 from transport.line import ClientLine
 
@@ -111,7 +111,9 @@ def measure(lines: int, seconds: float, fps: float) -> dict[str, list[float]]:
             server.end()
         clients = [each for each in json.loads(path.read_text())["clients"] if each["transport"] == "elsewhere"]
         sent, scored = (sum(client["frames"][name] for client in clients) for name in ("sent", "scored"))
-        latency = clients[len(clients) // 2]["latency_ms"]
+        latency = clients[len(clients) // 2]["latency_ms"] if clients else None
+        if not reports or latency is None:
+            raise ProgramError(f"{lines} lines: nothing was reported, or nothing scored, within {seconds:g} s")
         figures = {
             "reports": reports,
             "scored": 100 * scored / sent,
@@ -133,7 +135,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     results: Results = {}
     with Remaining("reporters", len(args.clients), args.seconds + OVERHEAD) as remaining:
         for lines in args.clients:
-            results[f"{lines} clients"] = row = measure(lines, args.seconds, args.fps)
+            try:
+                results[f"{lines} clients"] = row = measure(lines, args.seconds, args.fps)
+            except ProgramError as error:
+                print(f"reporters: error: {error}", file=sys.stderr)
+                return 1
             remaining.done(f"{lines} clients: {row['reports'][0]:.0f} reports a second")
     show(TABLE, results)
     if args.folder is None:

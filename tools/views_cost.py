@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from report.tables import Column, Results, Table, show
 from tools.procfs import free_port
 from tools.program import PATIENCE, Program, ProgramError
 
+RETRY_INTERVAL = 0.05  # s between two attempts to get the page: they must not cost what is measured
 OVERHEAD = 4.0  # s that a run takes besides; an estimate
 TABLE = Table(
     "What the views cost",
@@ -44,8 +46,8 @@ def watch(port: int, client: Program) -> None:
             answer = connection.getresponse()
             while answer.read1(65536):
                 pass
-        except OSError:  # not there yet, or not any more
-            client.process.poll()
+        except (OSError, http.client.HTTPException):  # not there yet, or not any more
+            time.sleep(RETRY_INTERVAL)
 
 
 def measure(views: Sequence[str], seconds: float, folder: Path) -> dict[str, Any]:
