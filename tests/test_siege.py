@@ -6,7 +6,6 @@ The long form, of the numbers that the figures in docs/ are for:
 """
 
 import asyncio
-import csv
 import os
 import random
 import socket
@@ -19,7 +18,7 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 
 from protocol.messages import COORDINATES
 from support import siege
-from support.programs import PATIENCE, Program, read_summary, run
+from support.programs import PATIENCE, Program, read_rows, read_summary, run
 from test_hostile import attached
 from tools.procfs import free_port
 from transport.dialling import dial
@@ -57,7 +56,7 @@ def besieged(folder: Path) -> Iterator[tuple[Program, Program, int]]:
             assert "error of ours" not in program.output
     honest = next(each for each in read_summary(path)["clients"] if each["end"] == "bye" and each["frames"]["scored"])
     assert honest["frames"]["unmatched"] == honest["rejected"] == 0
-    rows = [row for row in csv.DictReader(rows_path.read_text().splitlines()) if row["client"] == "1"]
+    rows = read_rows(rows_path, 1)
     numbers = [int(row["k"]) for row in rows]
     gaps = numbers[-1] - numbers[0] + 1 - len(numbers)
     assert gaps == honest["late"]  # what the film had and the server did not get to is told, to the frame

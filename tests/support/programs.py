@@ -1,5 +1,6 @@
 """Runs server.py and client.py as a user does: as processes, watched by what they print."""
 
+import csv
 import json
 import os
 import select
@@ -8,7 +9,7 @@ from typing import Any
 
 from tools.program import PATIENCE, Program
 
-__all__ = ["PATIENCE", "Program", "is_alive", "read_summary", "run", "wait_until_gone"]
+__all__ = ["PATIENCE", "Program", "is_alive", "read_rows", "read_summary", "run", "wait_until_gone"]
 
 
 def run(name: str, *args: object, prefix: tuple[str, ...] = ()) -> Program:
@@ -46,3 +47,10 @@ def read_summary(path: Path) -> dict[str, Any]:
     for name in ("sent", "scored", "missed", "skipped", "lost", "unmatched"):
         assert summary["frames"][name] == sum(client["frames"][name] for client in summary["clients"])
     return summary
+
+
+def read_rows(path: Path, client: int) -> list[dict[str, str]]:
+    """Return a client's rows of a CSV, in the order of the frames, checked to tell of each frame once."""
+    rows = [row for row in csv.DictReader(path.read_text().splitlines()) if row["client"] == str(client)]
+    assert len({row["k"] for row in rows}) == len(rows)
+    return sorted(rows, key=lambda row: int(row["k"]))
