@@ -275,9 +275,9 @@ async def test_keep_dialling_ends_in_time_where_something_else_listens(monkeypat
     server = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     began = asyncio.get_running_loop().time()
-    reason = await keep_dialling(port, 0.5)
+    reason = await keep_dialling(port, 2)
     assert asyncio.get_running_loop().time() - began < HANDSHAKE_TIMEOUT
-    assert re.fullmatch(rf"no session with 127\.0\.0\.1:{port} within 0\.5 s: no handshake within .* s: .*", reason)
+    assert re.fullmatch(rf"no session with 127\.0\.0\.1:{port} within 2 s: no handshake within .* s: .*", reason)
     assert "says nothing" in reason
     server.close()
     for writer in writers:
@@ -599,6 +599,9 @@ async def test_keep_dialling_gives_up_on_what_fails_again_and_again(error: Excep
     async def attend(*_: object) -> tuple[bool, End]:
         raise error
 
-    with pytest.raises(PeerError, match=f"no session with 127.0.0.1:{port} within 1 s: {error}"):
-        await asyncio.wait_for(dialling.keep_dialling("127.0.0.1", port, 1, asyncio.Event(), attend), PATIENCE)
-    server.close()
+    async with server:
+        with pytest.raises(PeerError) as raised:
+            await asyncio.wait_for(dialling.keep_dialling("127.0.0.1", port, 1, asyncio.Event(), attend), PATIENCE)
+    # on a busy machine the time may be over while it dials
+    reason = rf"no (session with|server at) 127\.0\.0\.1:{port} within 1 s: (no answer; before that: )?{error}"
+    assert re.match(reason, str(raised.value))
