@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench.cases import ROWS, WARM_UP, BenchError, Case, Figures, Loop, kept_rows, ledger_figures, run_folder
+from bench.cases import ROWS, WARM_UP, BenchError, Case, Figures, Loop, kept_rows, ledger_figures
 from report.case_plots import draw_latency, draw_steps
 from report.tables import Column, Table
 from tools.browser import CHROMEDRIVER, CHROMIUM, run_browser
 from tools.procfs import free_port, processor_time
-from tools.program import Program, ProgramError
+from tools.program import Program, ProgramError, run_folder
 
 PARTS = ("there", "buffer", "decode", "handover", "find", "back")  # as the page calls them
 NAMES = ("film, encoding, network", "jitter buffer", "decoder", "waiting to be found", "finding", "way back")

@@ -8,10 +8,9 @@ import contextlib
 import csv
 import signal
 import statistics
-import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ from ball_track import Scene, draw
 from bench.tracing import PARTS as STEPS
 from bench.tracing import read_notes
 from tools.procfs import free_port, process_a_of, processor_time
-from tools.program import Program, ProgramError
+from tools.program import Program, ProgramError, run_folder
 
 WARM_UP = 1.0  # s, from when all clients get frames until measuring begins
 
@@ -84,17 +83,6 @@ def processor_times(server: int, client: int) -> Figures:
         return {name: processor_time(pid) for name, pid in pids.items()}
     except OSError as error:
         raise BenchError(f"a program ended too soon: {error}") from None
-
-
-@contextlib.contextmanager
-def run_folder(keep: Path | None) -> Iterator[Path]:
-    """Give the folder of a run: the one in which it stays, or one that goes again."""
-    if keep is not None:
-        keep.mkdir(parents=True, exist_ok=True)
-        yield keep
-        return
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
 
 
 def kept_rows(folder: Path, keep: Path | None) -> tuple[object, ...]:

@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ball_track import Scene
-from bench.cases import ROWS, BenchError, Case, Figures, run_folder
+from bench.cases import ROWS, BenchError, Case, Figures
 from report.case_plots import draw_dots, lay_out, set_log
 from report.plots import LINES
 from report.tables import Column, Results, Table, median
 from tools.lab import missing
 from tools.netlab import WAYS, Fault, measure
+from tools.program import run_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -3,7 +3,8 @@
     python3 -m report RUN               a page, report.html, in the run's folder
     python3 -m report RUN RUN ...       a table of what differs from the first, in the terminal
 
-A RUN is a folder that `server.py --out` has made, or a summary followed by its CSV.
+A RUN is a folder that `server.py --out` has made, or a summary followed by its CSV. Results that the benchmark, netlab
+and the others have saved (part.json) are held beside each other in the same way, by the medians of their rounds.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from common.files import WholeFile
 from common.options import Parser, output_file
 from common.remaining import Remaining
 from report.comparing import HEADINGS, Row, cells, compare, markdown, obstacles, settings_that_differ
+from report.measured import differences, is_kept, read
 from report.page import comparison_page, parts_of, run_page
 from report.runs import ReportError, Run, read_runs
 
@@ -48,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     try:
+        if len(args.runs) > 1 and all(map(is_kept, args.runs)):
+            return _compare_kept(args.runs, args.out)
         runs = read_runs(args.runs)
         return _report(runs[0], args) if len(runs) == 1 else _compare(runs, args.out)
     except ReportError as error:
@@ -96,6 +100,30 @@ def _compare(runs: Sequence[Run], paths: Sequence[Path]) -> int:
     return status
 
 
+def _compare_kept(paths: Sequence[Path], pages: Sequence[Path]) -> int:
+    """Print how saved results differ from the first."""
+    if pages:
+        raise ReportError(f"{pages[0]}: of saved results there is no page")
+    base, *others = (read(path) for path in paths)
+    console = Console(highlight=False)
+    for path, other in zip(paths[1:], others, strict=True):
+        console.print(Text(f"{paths[0]}: {base.where}\n{path}: {other.where}"))
+        rows = differences(base, other)
+        if not rows:
+            raise ReportError(f"{path}: has no case in common with {paths[0]}")
+        _print_rows(console, f"{path} against {paths[0]}", rows)
+    return 0
+
+
+def _print_rows(console: Console, title: str, rows: Sequence[Row]) -> None:
+    figures = Table(title=Text(title), title_justify="left")
+    for head in HEADINGS:
+        figures.add_column(head, justify="left" if head == HEADINGS[0] else "right", overflow="fold")
+    for row in rows:
+        figures.add_row(*map(Text, cells(row)))
+    console.print(figures)
+
+
 def _print(runs: Sequence[Run], rows: Sequence[Sequence[Row]]) -> None:
     console = Console(highlight=False)
     settings = Table(title="settings that differ", title_justify="left")
@@ -107,12 +135,7 @@ def _print(runs: Sequence[Run], rows: Sequence[Sequence[Row]]) -> None:
     for run, compared in zip(runs[1:], rows, strict=True):
         for why in obstacles(runs[0], run):
             console.print(Text(why))
-        figures = Table(title=Text(f"{run.name} against {runs[0].name}"), title_justify="left")
-        for head in HEADINGS:
-            figures.add_column(head, justify="left" if head == HEADINGS[0] else "right", overflow="fold")
-        for row in compared:
-            figures.add_row(*map(Text, cells(row)))
-        console.print(figures)
+        _print_rows(console, f"{run.name} against {runs[0].name}", compared)
     console.print(Text("in brackets: 95 % intervals; a star: more than chance"))
 
 

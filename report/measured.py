@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import math
 import os
 import platform
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +14,7 @@ from typing import Any
 
 from common.files import WholeFile
 from common.versions import versions
+from report.comparing import Interval, Row
 from report.runs import ReportError
 from report.tables import Results
 
@@ -71,6 +74,28 @@ def read(path: Path) -> Measured:
         return Measured(**kept)
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ReportError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def is_kept(path: Path) -> bool:
+    """Return whether a file has results, and is no summary of a run."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".json" else None
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(kept, dict) and {"part", "results"} <= kept.keys()
+
+
+def differences(base: Measured, other: Measured) -> list[Row]:
+    """Return each figure of each case that both have, by the medians of their rounds."""
+    rows = []
+    for case, figures in base.results.items():
+        for figure, values in figures.items():
+            others = other.results.get(case, {}).get(figure)
+            if values and others:
+                before, now = statistics.median(values), statistics.median(others)
+                ratio = Interval(now / before if before else math.nan)
+                rows.append(Row(f"{case}: {figure}", before, now, Interval(now - before), ratio))
+    return rows
 
 
 def machine() -> dict[str, str]:

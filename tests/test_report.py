@@ -18,6 +18,7 @@ from ball_track import Point
 from protocol.matching import stamp
 from report.__main__ import main
 from report.comparing import HEADINGS, blocks_of, cells, compare, markdown, number, obstacles, settings_that_differ
+from report.measured import save, take
 from report.page import comparison_page, run_page
 from report.plots import TAIL_POINTS, tail
 from report.runs import Frames, ReportError, Run, read_frames, read_runs
@@ -227,6 +228,28 @@ def test_tail_keeps_the_ends() -> None:
     assert len(x) <= TAIL_POINTS
     assert (x[0], above[0], x[-1], above[-1]) == (values.min(), 1.0, values.max(), 1 / 5000)
     assert [(values >= each).mean() for each in x] == pytest.approx(above)
+
+
+# --- Saved results -------------------------------------------------------------------------------
+
+
+def test_saved_results_are_held_beside_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of two files of the same part each figure of each case that both have is told, by the medians of its rounds."""
+    paths = []
+    for name, latency, case in (("old", [4.0, 5.0, 90.0], "a"), ("new", [6.0], "b")):
+        (tmp_path / name).mkdir()
+        figures = {"latency p50": latency, "zero": [0.0]}
+        assert save(take("part", "make it", {"both": figures, case: figures}), tmp_path / name)
+        paths.append(str(tmp_path / name / "part.json"))
+    assert main(paths) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"both: latency p50 \S 5.00 \S 6.00 \S \+1.00 \S 1.20", said)
+    assert "both: zero" in said
+    assert not re.search(r"\b[ab]: latency", said)
+    assert main([*paths, "--out", str(tmp_path / "x.md")]) == 1
+    assert save(take("part", "make it", {"other": figures}), tmp_path / "old")
+    assert main(paths) == 1
+    assert "has no case in common" in capsys.readouterr().err
 
 
 # --- Comparisons ---------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ say that the ball is in the middle: they have no error. See stacks.py for what i
 import argparse
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,10 +19,10 @@ from selenium.common.exceptions import WebDriverException
 from common.options import Parser, seconds
 from common.remaining import Remaining
 from report.measured import save, take
-from report.tables import Column, Results, Table, show
+from report.tables import Column, Results, Table, folder_name, show
 from tools.firefox import FirefoxError
 from tools.procfs import free_port
-from tools.program import Program, ProgramError
+from tools.program import Program, ProgramError, kept_summary, run_folder
 from tools.stacks import Place, Stack, own_address, stacks
 
 TABLE = Table(
@@ -41,7 +40,7 @@ OVERHEAD = 6.0  # s that a run takes besides; an estimate
 NAMES = {"vp8": "VP8", "h264": "H.264"}
 
 
-def measure(stack: Stack, codec: str, wanted: float, host: str) -> dict[str, list[float]]:
+def measure(stack: Stack, codec: str, wanted: float, host: str, keep: Path | None) -> dict[str, list[float]]:
     """Let a stack be the client for a while, and return what came of it.
 
     Args:
@@ -49,21 +48,22 @@ def measure(stack: Stack, codec: str, wanted: float, host: str) -> dict[str, lis
         codec: of the film.
         wanted: s, from its first scores on.
         host: of the server.
+        keep: the folder in which the run stays, as the server's --out makes it; None: nowhere.
 
     Raises:
         ProgramError: it was not scored at all.
     """
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        port, page, summary = free_port(), free_port(), Path(name, "s.json")
+    with run_folder(None) as folder, run_folder(keep) as out:
+        port, page = free_port(), free_port()
         where = ("--signaling-host", host, "--signaling-port", port, "--http", f"{host}:{page}")
-        with Program("server.py", *where, "--codec", codec, "--print", "second", "--summary", summary) as server:
+        with Program("server.py", *where, "--codec", codec, "--print", "second", *kept_summary(out, keep)) as server:
             server.wait_for("filming")
-            with stack.play(Place(host, port, f"http://{host}:{page}/", Path(name))):
+            with stack.play(Place(host, port, f"http://{host}:{page}/", folder)):
                 server.wait_for("scored [1-9]")
                 time.sleep(wanted)
             if server.end():
                 raise ProgramError(f"the server failed:\n{server.output[-2000:]}")
-        return figures_of(json.loads(summary.read_text()), stack.finds)
+        return figures_of(json.loads((out / "summary.json").read_text()), stack.finds)
 
 
 def figures_of(summary: dict[str, Any], finds: bool) -> dict[str, list[float]]:
@@ -90,6 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=seconds, default=10, help="for each stack and codec (10)")
     parser.add_argument("--only", default="", metavar="TEXT", help="the stacks whose name has it (all)")
     parser.add_argument("--folder", type=Path, help="where to save the results as well (nowhere)")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="keep each run there, for python3 -m report RUN [RUN ...] (nowhere)"
+    )
     args = parser.parse_args(argv)
     host = own_address() or "127.0.0.1"
     results, missing, failed = try_all(args, host)
@@ -117,7 +120,8 @@ def try_all(args: argparse.Namespace, host: str) -> tuple[Results, dict[str, str
         for stack, codec in runs:
             name = f"{stack.name} ({stack.version()}), {NAMES[codec]}"
             try:
-                results[name] = measure(stack, codec, args.seconds, host)
+                keep = args.keep / folder_name(name) if args.keep is not None else None
+                results[name] = measure(stack, codec, args.seconds, host, keep)
             except (ProgramError, FirefoxError, WebDriverException) as error:
                 failed[name], results[name] = str(error)[-500:], {}
             remaining.done(name)

@@ -4,7 +4,6 @@ All on the loopback, in one run; the media server is tests/support/relay.mjs, on
 """
 
 import json
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from report.tables import Column, Results, Table
 from tools.procfs import ROOT, free_port
-from tools.program import Program
+from tools.program import Program, kept_summary, run_folder
 
 MEDIA_SERVER = ROOT / "tests/support/relay.mjs"
 MEDIA_TABLE = Table(
@@ -29,19 +28,19 @@ MEDIA_TABLE = Table(
 )
 
 
-def run_clients(seconds: float, options: Sequence[str] = ()) -> list[dict[str, Any]]:
+def run_clients(seconds: float, options: Sequence[str] = (), keep: Path | None = None) -> list[dict[str, Any]]:
     """Return what the summary tells of the straight client, and of the other.
 
     Args:
         seconds: that both are there.
         options: more of the server's.
+        keep: the folder in which the run stays, as the server's --out makes it; None: nowhere.
     """
     media, port = free_port(), free_port()
     url, find = f"http://127.0.0.1:{media}", ("client.py", "--signaling-port", port, "--view", "none")
-    with Program(MEDIA_SERVER, media, interpreter=("node",)) as relay, tempfile.TemporaryDirectory() as folder:
+    with Program(MEDIA_SERVER, media, interpreter=("node",)) as relay, run_folder(keep) as out:
         relay.wait_for("listening")
-        path = Path(folder) / "summary.json"
-        serve = ("server.py", "--signaling-port", port, "--whip", f"{url}/whip", "--summary", path, *options)
+        serve = ("server.py", "--signaling-port", port, "--whip", f"{url}/whip", *kept_summary(out, keep), *options)
         with Program(*serve) as server:
             server.wait_for("published at")
             with Program(*find) as straight, Program(*find, "--whep", f"{url}/whep") as behind:
@@ -51,14 +50,14 @@ def run_clients(seconds: float, options: Sequence[str] = ()) -> list[dict[str, A
                 for client in (straight, behind):
                     client.end()
             server.end()
-        clients: list[dict[str, Any]] = json.loads(path.read_text())["clients"]
+        clients: list[dict[str, Any]] = json.loads((out / "summary.json").read_text())["clients"]
         return sorted(clients, key=lambda client: str(client["transport"]) == "elsewhere")
 
 
-def measure_media_server(seconds: float, options: Sequence[str] = ()) -> Results:
+def measure_media_server(seconds: float, options: Sequence[str] = (), keep: Path | None = None) -> Results:
     """Return what came of both ways; the arguments are those of run_clients."""
     results: Results = {}
-    straight, behind = run_clients(seconds, options)
+    straight, behind = run_clients(seconds, options, keep)
     for name, client in (("straight", straight), ("through a media server", behind)):
         frames, latency, error = client["frames"], client["latency_ms"] or {}, client["error_px"] or {}
         figures = {

@@ -270,11 +270,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         results = measure_transports(args.seconds, args.keep)
     elif args.relays:
         part, table, command = "relays", RELAYS_TABLE, f"{command} --relays"
-        results = measure_relays(args.seconds)
+        results = measure_relays(args.seconds, args.keep)
     elif args.media_server:
         part, table = "media-server", MEDIA_TABLE
         command = f"{command} --media-server --codec {args.codec}"
-        results = measure_media_server(args.seconds, ("--codec", args.codec))
+        results = measure_media_server(args.seconds, ("--codec", args.codec), args.keep)
     else:
         part, table = ("links", LINKS_TABLE) if args.codec == "vp8" else ("links-h264", LINKS_H264_TABLE)
         chosen = [*(("--only", text) for text in args.only), ("--seed", args.seed), ("--codec", args.codec)]

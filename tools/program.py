@@ -1,11 +1,15 @@
 """A program that runs beside us, watched by what it prints, and gone when its with-block is left."""
 
+import contextlib
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Self
 
 from tools.procfs import ROOT, children
@@ -137,3 +141,19 @@ class Program:
         self._reader.join()
         assert self.process.stdout is not None
         self.process.stdout.close()
+
+
+@contextlib.contextmanager
+def run_folder(keep: Path | None) -> Iterator[Path]:
+    """Give the folder of a run: the one in which it stays, or one that goes again."""
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        yield keep
+        return
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def kept_summary(folder: Path, keep: Path | None) -> tuple[object, ...]:
+    """Return the server's option that writes summary.json into a run's folder, and with a run that stays all else."""
+    return ("--summary", folder / "summary.json") if keep is None else ("--out", folder)

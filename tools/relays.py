@@ -8,7 +8,6 @@ its own straight one.
 import contextlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,8 +15,8 @@ from typing import Any
 
 from common.ice import SECRET as SECRET_VARIABLE
 from common.remaining import Remaining
-from report.tables import Column, Results, Table
-from tools.program import Program
+from report.tables import Column, Results, Table, folder_name
+from tools.program import Program, kept_summary, run_folder
 from tools.turn import MIDDLE_ADDRESS, SECRET, SERVER_ADDRESS, Apart, Turn
 
 ROUNDS = 3
@@ -38,21 +37,22 @@ RELAYS_TABLE = Table(
 )
 
 
-def run_once(way: str, seconds: float) -> dict[str, Any]:
+def run_once(way: str, seconds: float, keep: Path | None = None) -> dict[str, Any]:
     """Return the summary of a run, with `joined`: how long (s) it took the two to meet, from their start.
 
     Args:
         way: how to talk to the relay: udp, tcp or tls; none: straight.
         seconds: that the client is there.
+        keep: the folder in which the run stays, as the server's --out makes it; None: nowhere.
     """
     with (
-        tempfile.TemporaryDirectory() as folder,
+        run_folder(keep) as out,
         Apart(direct=not way) as apart,
         Turn(address=MIDDLE_ADDRESS, prefix=apart.middle) as turn,
         environment({SECRET_VARIABLE: SECRET, "SSL_CERT_FILE": str(turn.ca)}),
     ):
-        path, options = Path(folder) / "summary.json", ("--ice-server", turn.url(way), "--relay-only") if way else ()
-        serve = ("server.py", "--signaling-host", SERVER_ADDRESS, "--once", "--summary", path, *options)
+        options = ("--ice-server", turn.url(way), "--relay-only") if way else ()
+        serve = ("server.py", "--signaling-host", SERVER_ADDRESS, "--once", *kept_summary(out, keep), *options)
         find = ("client.py", "--signaling-host", MIDDLE_ADDRESS, "--view", "none", *options)
         began = time.monotonic()
         with Program(*serve, prefix=apart.server) as server, Program(*find, prefix=apart.client) as client:
@@ -61,7 +61,7 @@ def run_once(way: str, seconds: float) -> dict[str, Any]:
             time.sleep(seconds)
             client.end()
             server.wait()
-        return {**json.loads(path.read_text()), "joined": joined}
+        return {**json.loads((out / "summary.json").read_text()), "joined": joined}
 
 
 @contextlib.contextmanager
@@ -77,14 +77,20 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def measure_relays(seconds: float) -> Results:
-    """Return what came of each way, so many seconds each in each of ROUNDS rounds."""
+def measure_relays(seconds: float, keep: Path | None = None) -> Results:
+    """Return what came of each way, so many seconds each in each of ROUNDS rounds.
+
+    Args:
+        seconds: for each run.
+        keep: the folder in which the runs stay, one folder each; None: nowhere.
+    """
     results: Results = {name: {} for name in WAYS}
     with Remaining("ways through a relay", ROUNDS * len(WAYS), seconds + OVERHEAD) as remaining:
-        for _ in range(ROUNDS):
+        for number in range(1, ROUNDS + 1):
             straight = 0.0
             for name, way in WAYS.items():
-                summary = run_once(way, seconds)
+                place = keep / f"{folder_name(name)}-{number}" if keep is not None else None
+                summary = run_once(way, seconds, place)
                 frames, latency, error = summary["frames"], summary["latency_ms"], summary["error_px"]
                 straight = straight or latency["p50"]
                 figures = {

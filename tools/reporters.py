@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from protocol.messages import Found, Missed, Quiet, encode
 from report.measured import save, take
 from report.tables import Column, Results, Table, show
 from tools.procfs import free_port, processor_time
-from tools.program import Program, ProgramError
+from tools.program import Program, ProgramError, kept_summary, run_folder
 from transport.dialling import create_answer, dial
 from transport.line import ClientLine
 
@@ -100,16 +99,19 @@ async def report(port: int, lines: int, seconds: float, server: Program) -> tupl
         return rates
 
 
-def measure(lines: int, seconds: float, fps: float) -> dict[str, list[float]]:
-    """Return the figures of one row."""
+def measure(lines: int, seconds: float, fps: float, keep: Path | None = None) -> dict[str, list[float]]:
+    """Return the figures of one row. keep: the folder in which the run stays; None: nowhere."""
     port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "summary.json"
-        serve = ("--signaling-port", port, "--fps", fps, "--summary", path, "--print", "second")
+    with run_folder(keep) as out:
+        serve = ("--signaling-port", port, "--fps", fps, *kept_summary(out, keep), "--print", "second")
         with Program("server.py", *serve) as server:
             reports, core = asyncio.run(report(port, lines, seconds, server))
             server.end()
-        clients = [each for each in json.loads(path.read_text())["clients"] if each["transport"] == "elsewhere"]
+        clients = [
+            each
+            for each in json.loads((out / "summary.json").read_text())["clients"]
+            if each["transport"] == "elsewhere"
+        ]
         sent, scored = (sum(client["frames"][name] for client in clients) for name in ("sent", "scored"))
         latency = clients[len(clients) // 2]["latency_ms"] if clients else None
         if not reports or latency is None:
@@ -131,12 +133,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=seconds, default=15, help="for each (15)")
     parser.add_argument("--fps", type=seconds, default=30, help="of the film (30)")
     parser.add_argument("--folder", type=Path, help="where to save the results as well (nowhere)")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="keep each run there, for python3 -m report RUN [RUN ...] (nowhere)"
+    )
     args = parser.parse_args(argv)
     results: Results = {}
     with Remaining("reporters", len(args.clients), args.seconds + OVERHEAD) as remaining:
         for lines in args.clients:
             try:
-                results[f"{lines} clients"] = row = measure(lines, args.seconds, args.fps)
+                keep = args.keep / f"{lines}-clients" if args.keep is not None else None
+                results[f"{lines} clients"] = row = measure(lines, args.seconds, args.fps, keep)
             except ProgramError as error:
                 print(f"reporters: error: {error}", file=sys.stderr)
                 return 1
