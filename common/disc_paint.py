@@ -17,7 +17,7 @@ import numpy.typing as npt
 from common.disc import Disc, Floats, Indices, Plane
 
 SMALL = 64.0  # px of radius; below, all samples around a disc are painted sooner than those on its rim are found
-TINY = 1e-9  # px that the rim may be off: one through the corner of four samples is in two of a row, rounded or not
+TINY = 1e-11  # radii that the rim may be off: one through the corner of four samples is in two of a row, rounded or not
 WAYS = np.array([[-1.0], [1.0]])  # left or up, right or down
 
 
@@ -62,7 +62,7 @@ def _touched(middle: float, reach: float, side: int, count: int) -> tuple[int, i
 
 def _half_chord(t: Floats) -> Floats:
     """Return half the length of the chord at a distance t from the centre, -1 to 1."""
-    half: Floats = np.sqrt((1 - t) * (1 + t))  # 1 - t * t would lose half of the digits next to the rim
+    half: Floats = np.sqrt(1 - t * t)
     return half
 
 
@@ -128,7 +128,7 @@ class _Lines(NamedTuple):
 def _paint_rim(layers: Layers, disc: Disc) -> None:
     """Paint the samples that the rim passes through, and what is within."""
     parts = _parts_of(layers, disc)
-    lines = _lines_of(parts, disc.radius)
+    lines = _lines_of(parts)
     end = 0
     for (side, paints), (rows, columns) in zip(layers, zip(parts[::2], parts[1::2], strict=True), strict=True):
         begin, within, end = end, end + rows.lines, end + rows.lines + columns.lines
@@ -143,14 +143,14 @@ def _paint_rim(layers: Layers, disc: Disc) -> None:
 class _Part(NamedTuple):
     """The lines of a layer that are looked at, rows or columns.
 
-    first: the first of them; lines: how many; side: of a sample, px; down, along: how far down the lines and along them
-    the disc's middle is, px from the edges of the picture; samples: in a line; line_stride, stride: from a line to the
-    next, and from one of its samples to the next, samples of the plane.
+    first: the first of them; lines: how many; side: of a sample, radii; down, along: how far down the lines and along
+    them the disc's middle is, samples from the edges of the picture; samples: in a line; line_stride, stride: from one
+    line to the next, and from one of its samples to the next, samples of the plane.
     """
 
     first: int
     lines: int
-    side: int
+    side: float
     down: float
     along: float
     samples: int
@@ -163,35 +163,36 @@ def _parts_of(layers: Layers, disc: Disc) -> list[_Part]:
     parts = []
     for side, paints in layers:
         rows, columns = paints[0].plane.shape
-        x, y = disc.x + 0.5, disc.y + 0.5
+        x, y, size = (disc.x + 0.5) / side, (disc.y + 0.5) / side, side / disc.radius
         top, bottom = _touched(disc.y, disc.radius, side, rows)
         left, right = _touched(disc.x, disc.radius * math.sqrt(0.5), side, columns)
-        parts.append(_Part(top, bottom - top, side, y, x, columns, columns, 1))
-        parts.append(_Part(left, right - left, side, x, y, rows, 1, columns))
+        parts.append(_Part(top, bottom - top, size, y, x, columns, columns, 1))
+        parts.append(_Part(left, right - left, size, x, y, rows, 1, columns))
     return parts
 
 
-def _lines_of(parts: Sequence[_Part], radius: float) -> _Lines:
+def _lines_of(parts: Sequence[_Part]) -> _Lines:
     """Return all lines of some parts."""
     counts = [part.lines for part in parts]
     _, _, side, down, along, samples, line_stride, stride = np.array(parts, np.float64).T.repeat(counts, axis=1)
     number = np.concatenate([np.arange(part.first, part.first + part.lines) for part in parts])
     edges = np.empty((2, len(number)))  # of the lines
-    np.subtract(side * number, down, out=edges[0])
+    np.multiply(number - down, side, out=edges[0])
     np.add(edges[0], side, out=edges[1])
-    edges = np.minimum(np.maximum(edges / radius, -1), 1)
+    edges = np.minimum(np.maximum(edges, -1), 1)
     half = _half_chord(edges)
-    least, most = radius * np.minimum(half[0], half[1]) + TINY, radius * np.maximum(half[0], half[1])  # px
+    least, most = np.minimum(half[0], half[1]) + TINY, np.maximum(half[0], half[1])  # that the rim is from the middle
     sample = np.empty((2, 2, len(number)))  # its number in the line
-    inner = np.floor((along + WAYS * least) / side, out=sample[0])
+    inner = np.floor(along + WAYS * (least / side), out=sample[0])
     np.add(inner, WAYS, out=sample[1])
-    between = WAYS * (side * inner - along)  # px from the middle to the edge between the inner and the outer sample
-    between[1] += side
+    between = WAYS * (inner - along)  # from the middle to the edge between the inner and the outer sample
+    between[1] += 1
+    between *= side
     area = np.empty_like(sample)
-    area[1] = _beyond(edges, between / radius)
+    area[1] = _beyond(edges, between)
     both, height = _under(edges, half), edges[1] - edges[0]
-    np.subtract(both[1] - both[0] - (between - side) / radius * height, area[1], out=area[0])
-    valid = (sample >= 0) & (sample < samples) & ((most < between + (side + TINY)) & (least > radius / 2))
+    np.subtract(both[1] - both[0] - (between - side) * height, area[1], out=area[0])
+    valid = (sample >= 0) & (sample < samples) & ((most < between + (side + TINY)) & (least > 0.5))
     return _Lines(inner, (number * line_stride + sample * stride).astype(np.intp), area, valid)
 
 
@@ -202,7 +203,7 @@ def _beyond(edges: Floats, between: Floats) -> Floats:
         edges: of the lines, (2, N).
         between: (2, N): both ways.
     """
-    reach = _half_chord(np.minimum(np.maximum(between, -1), 1))
+    reach = _half_chord(np.minimum(between, 1))
     ends = np.minimum(np.maximum(edges[:, None], -reach), reach)
     area = _under(ends, _half_chord(ends))
     beyond: Floats = area[1] - area[0] - between * (ends[1] - ends[0])
