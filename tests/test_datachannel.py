@@ -19,7 +19,7 @@ from transport.datachannel import ChannelAnswer, ChannelOffer
 from transport.dialling import dial
 from transport.signaling import AcceptedSignaling, close_signaling
 
-PATIENCE = 30.0  # s
+PATIENCE = 120.0  # s
 NOISE: Image = np.random.default_rng(0).integers(0, 256, (360, 320), np.uint8)
 
 

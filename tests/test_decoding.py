@@ -29,7 +29,7 @@ from support.media import write_video
 from support.programs import run
 from tools.procfs import free_port
 
-PATIENCE = 30.0  # s
+PATIENCE = 120.0  # s
 
 
 async def read(path: Path) -> tuple[list[Picture], Reader]:

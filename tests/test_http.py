@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter
 from common import accepting, http
 from tools.procfs import free_port
 
-PATIENCE = 60.0  # s
+PATIENCE = 120.0  # s
 
 
 @contextlib.asynccontextmanager

@@ -15,7 +15,7 @@ from finding.process_a import process_a
 from support.programs import read_summary, run, wait_until_gone
 from tools.procfs import free_port
 
-DEADLINE = 60.0  # s; everything is over in a moment, but on a busy machine
+DEADLINE = 120.0  # s; everything is over in a moment, but on a busy machine
 
 EYES = """
 import ctypes, os, sys, time

@@ -16,7 +16,7 @@ from common import processes
 from common.processes import START_PATIENCE, Child, ChildState, SharedImage
 from support import workers
 
-DEADLINE = 60.0  # s; everything is over in a moment, but on a busy machine
+DEADLINE = 120.0  # s; everything is over in a moment, but on a busy machine
 TOP = Path(processes.__file__).parents[1]
 
 

@@ -25,7 +25,7 @@ from transport.media import MediaAnswer, MediaOffer
 from transport.signaling import AcceptedSignaling, close_signaling
 from transport.tcp import TcpAnswer, TcpOffer
 
-PATIENCE = 30.0  # s
+PATIENCE = 120.0  # s
 TRANSPORTS = ("media", "datachannel", "tcp")
 GREY = np.full((96, 64), 128, np.uint8)  # I420
 

@@ -31,7 +31,7 @@ from tools.procfs import free_port
 FPS = 30
 FRAMES = 20  # of a clip
 SCENE = Scene(320, 240, fps=FPS, radius=15, speed=120)
-PATIENCE = 30.0  # s
+PATIENCE = 120.0  # s
 
 
 def write_clip(path: Path, scene: Scene = SCENE, pixel_format: str = "yuv420p", frames: int = FRAMES) -> Path:

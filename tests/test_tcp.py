@@ -17,7 +17,7 @@ from transport import tcp
 from transport.signaling import AcceptedSignaling, close_signaling
 from transport.tcp import SDP, TcpAnswer, TcpOffer
 
-PATIENCE = 30.0  # s
+PATIENCE = 120.0  # s
 
 
 class Counting(MediaStreamTrack):

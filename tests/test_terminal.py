@@ -38,7 +38,7 @@ from tools.procfs import free_port
 FRAME = Frame(41, 123456, 1.0, Point(100.25, 200.5), State.SCORED, 7, Point(100.5, 201), 0.559017, 8.125, 1.5)
 LINE = "client 3  k 41  x 100.500  y 201.000  true x 100.250  true y 200.500  error 0.559 px  latency 8.125 ms"
 EVIL = "[bold red]1.2.3.4[/]:5[/nonsense] [link=http://x]"
-DEADLINE = 20.0  # s
+DEADLINE = 120.0  # s
 AWAY = "\x1b[?1049l"  # the panel's screen is left
 
 

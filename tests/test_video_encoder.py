@@ -30,7 +30,7 @@ from support.reel import Reel, image_of
 from transport.receiver import is_key_frame
 
 SCENE = Scene(320, 240, fps=30)
-DEADLINE = 30.0  # s
+DEADLINE = 120.0  # s
 
 
 def create_decoder(codec: str) -> VideoCodecContext:

@@ -38,7 +38,7 @@ from tools.procfs import free_port
 SCENE = coded_scene(320, 240, radius=10)
 FPS = 30.0
 FIRST = 3 * PERIOD - 20  # the numbers wrap meanwhile
-PATIENCE = 60.0  # s
+PATIENCE = 120.0  # s
 
 
 def film(k: int = FIRST, run: int | None = RUN) -> Film:

@@ -14,7 +14,7 @@ from typing import Self
 
 from tools.procfs import ROOT, children
 
-PATIENCE = 60.0  # s; generous, for machines that are busy with other things
+PATIENCE = 120.0  # s; generous, for machines that are busy with other things
 SCORED = r"^sent \d+ .*\bscored (\d+)"  # what a server prints of all clients together, now and then
 
 

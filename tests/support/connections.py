@@ -8,7 +8,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection
 
 from transport import aiortc_internals as internals
 
-PATIENCE = 30.0  # s
+PATIENCE = 120.0  # s
 
 
 @asynccontextmanager
