@@ -135,6 +135,46 @@ def test_narrow_connection_gets_a_lower_bit_rate(tmp_path: Path):
     assert len(late) > 0.8 * by_peer[CLIENT_ADDRESS]["frames"]["sent"]
 
 
+@pytest.mark.parametrize("codec", ["vp8", "h264"])
+def test_narrow_connection_that_signaling_tells_of_is_current_from_the_first_frame_on(tmp_path: Path, codec: str):
+    """At 80 kbit/s the film begins on a low rung: nothing queues up, nothing is sent twice, hardly a frame is lost."""
+    path = tmp_path / "s.json"
+    with (
+        Lab(rate=80) as lab,
+        run("server.py", *WHERE, "--once", "--codec", codec, "--summary", path, prefix=lab.server) as serving,
+        run("client.py", *WHERE, "--view", "none", prefix=lab.client) as client,
+    ):
+        serving.wait_for(r"scored [1-9]\d\d")
+        assert client.end() == 0
+        assert serving.wait() == 0
+    (summary,) = read_summary(path)["clients"]
+    frames, network = summary["frames"], summary["network"]
+    assert network["rung"] > 1
+    assert frames["scored"] > 0.9 * frames["sent"]
+    assert network["kbit_s"] < 80
+    assert network["resent_unasked"] < 0.1 * frames["sent"]  # from rung 0 on it was 3,500 of 840
+    assert summary["latency_ms"]["p50"] < 250  # of which a full queue takes 300
+
+
+@pytest.mark.parametrize("codec", ["vp8", "h264"])
+def test_film_comes_through_a_narrow_connection_that_nothing_tells_of(tmp_path: Path, codec: str):
+    """Behind a proxy, at 80 kbit/s, the film begins on the best rung, and all is lost: it gets through all the same."""
+    path = tmp_path / "s.json"
+    with (
+        Lab(rate=80) as lab,
+        run("server.py", *WHERE, "--once", "--codec", codec, "--summary", path, prefix=lab.server) as serving,
+        run("tests/support/forwarder.py", SERVER_ADDRESS, 1235, 1234, prefix=lab.server) as proxy,
+    ):
+        proxy.wait_for("^forwarding")
+        with run("client.py", *WHERE, "--signaling-port", 1235, "--view", "none", prefix=lab.client) as client:
+            serving.wait_for(r"scored [1-9]\d\d")
+            assert client.end() == 0
+        assert serving.wait() == 0
+    (summary,) = read_summary(path)["clients"]
+    assert summary["network"]["rung"] > 1
+    assert summary["frames"]["scored"] > 100
+
+
 def test_soak_prints_a_table():
     """The memory watch tells of each program, and its status says whether one has grown; a busy server may have."""
     command = [sys.executable, "-m", "tools.soak", "--minutes", "0.2", "--interval", "4"]
