@@ -11,7 +11,7 @@ const RETRY_MS = 500, RETRY_NO_WAY_MS = 5000;
 const WATCHED_MS = 2000;   // between two questions what is seen elsewhere
 const DRAW_MS = 100;      // between two changes of figures and charts
 const REPORTED = 100;     // frames
-const ARM = [23, 34];      // px of the film from the ball's centre, where the arms of the cross begin and end
+const ARM = [3, 14];      // px of a film of 640x480 from the ball's rim, where the arms of the cross begin and end
 const PATH_S = 2;         // that the path goes back
 const MAX_RUN = 500_000;  // samples that are kept for the CSV
 const WAYS = {
@@ -30,7 +30,7 @@ let reported = new Set();   // pts of the last frames that were spoken of
 let way = "track";
 let samples = [];         // [s, error px or null, latency ms] of the last 30 s, oldest first
 const told = [];        // the same, of the run so far
-let path = [];            // [s, x, y] of the last seconds
+let path = [];            // [s, x, y, radius] of the last seconds
 let figures = {missed: 0, skipped: 0};
 let lastFound = -Infinity;   // s
 
@@ -150,7 +150,7 @@ function onFound({pts, place, number, skipped, read, width, height}) {
   report({type: "found", pts, x: place.x, y: place.y});
   parts.reported(pts, read - performance.timeOrigin, performance.now());
   lastFound = seconds();
-  path.push([lastFound, place.x, place.y]);
+  path.push([lastFound, place.x, place.y, place.radius]);
   Object.assign(figures, {x: place.x, y: place.y});
   drawCross();
 }
@@ -171,7 +171,7 @@ function onScore({pts, error_px, latency_ms, scored, lost}) {
 
 // --- What is shown ---------------------------------------------------------------------------------
 
-// Draw the path, and a cross where the ball was found last.
+// Draw the path, and a cross where the ball was found last, which leaves the ball free.
 function drawCross() {
   const now = seconds(), pen = cross.getContext("2d");
   const [width, height] = [video.videoWidth || 640, video.videoHeight || 480];
@@ -187,11 +187,11 @@ function drawCross() {
   pen.globalAlpha = .6;
   line(pen, path.map(([, x, y]) => [x, y]));
   pen.globalAlpha = 1;
-  const [, x, y] = path.at(-1);
+  const [, x, y, radius] = path.at(-1), unit = Math.min(width / 640, height / 480);
   pen.strokeStyle = "#ff3caa";
-  pen.lineWidth = 2;
+  pen.lineWidth = 2 * unit;
   for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
-    line(pen, ARM.map(far => [x + far * dx, y + far * dy]));
+    line(pen, ARM.map(far => radius + far * unit).map(far => [x + far * dx, y + far * dy]));
   }
 }
 

@@ -109,6 +109,33 @@ def test_page_finds_the_ball_beside_the_number(tmp_path: Path, frames: str):
     assert summary["error_px"]["p99"] < 0.5
 
 
+CROSS = """(() => {
+    const {x, y, scored} = client.figures, canvas = document.getElementById("cross");
+    if (!scored || !canvas.width) return null;
+    const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    const scale = canvas.width / document.getElementById("video").videoWidth, far = [];
+    for (let i = 0; i < data.length; i += 4) {
+        if (data[i] < 200 || data[i + 1] > 100 || data[i + 3] < 200) continue;
+        const column = i / 4 % canvas.width, row = Math.floor(i / 4 / canvas.width);
+        far.push(Math.hypot((column + .5) / scale - .5 - x, (row + .5) / scale - .5 - y));
+    }
+    return far.length ? [Math.min(...far), Math.max(...far)] : null;
+})()"""
+
+
+@pytest.mark.parametrize("radius", [8, 60])
+def test_page_leaves_the_ball_free_in_its_cross(tmp_path: Path, radius: int):
+    """The arms of the cross begin outside the ball, be it small or large, and not far from it."""
+    with run_browser(tmp_path) as browser:
+        with serve(tmp_path, options=("--radius", radius)) as (serving, url):
+            browser.get(url)
+            nearest, farthest = wait_until(browser, CROSS)
+            assert radius < nearest < radius + 5
+            assert radius + 10 < farthest < radius + 18
+            assert complaints(browser) == []
+            assert serving.end() == 0
+
+
 def test_each_page_has_its_own_account(tmp_path: Path):
     """One of two pages is killed, one is closed: each has its own ledger and end, and so has a client.py."""
     (tmp_path / "first").mkdir()
