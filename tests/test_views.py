@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,7 +20,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ball_track import Point, Scene, planes
+from ball_track import Point, Scene, blank, planes
 from common.processes import START_PATIENCE
 from programs import client_options
 from protocol.messages import Score
@@ -28,7 +29,7 @@ from support.programs import PATIENCE, Program, is_alive, run, wait_until_gone
 from support.screen import Screen, run_screen, wait_until
 from tools.procfs import free_port
 from views import screens
-from views.screens import TITLE, Closed, Failed, Idle, encode_jpegs
+from views.screens import TITLE, Closed, Failed, Idle, encode_jpegs, show_window
 from views.sightings import Figures, Sight
 from views.view import View
 from views.views import Views
@@ -326,6 +327,24 @@ def test_window_is_closed_by_its_button(
 
 
 @pytest.mark.screen
+async def test_window_opens_with_the_first_frame_in_its_size(screen: Screen) -> None:
+    """While there is no film there is no window, which would be of another size; then it is as wide as the film."""
+
+    def width() -> str | None:
+        try:
+            geometry = screen.xdotool("search", "--name", TITLE, "getwindowgeometry", "--shell")
+        except subprocess.CalledProcessError:  # there is none
+            return None
+        return geometry.partition("WIDTH=")[2].split()[0]
+
+    view = await ready(View("window", show_window, on_end=Ends()))
+    assert width() is None
+    view.offer(Sight(0, planes(blank(500, 240)), Figures(), ()))
+    await asyncio.to_thread(wait_until, lambda: width() == "500", "a window as wide as the film")
+    await view.close()
+
+
+@pytest.mark.screen
 def test_window_puts_the_ball_where_it_is(screen: Screen) -> None:
     """A ball that rests is on the screen where the scene has it, and the cross with it."""
     port, scene = free_port(), Scene(speed=0)
@@ -444,7 +463,7 @@ def test_show_window_says_that_its_opencv_has_no_windows(monkeypatch: pytest.Mon
     def fail() -> None:
         raise cv2.error("The function is not implemented. Rebuild the library with Windows, GTK+ 2.x or Cocoa support")
 
-    monkeypatch.setattr(screens, "_open_window", fail)
+    monkeypatch.setattr(screens, "_try_display", fail)
     monkeypatch.setattr(screens, "end_with_parent", lambda: None)
     ours, theirs = multiprocessing.Pipe()
     screens.show_window(theirs)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import cv2
 
-from ball_track import Image, blank
+from ball_track import Image
 from common.processes import end_with_parent
 from views.overlay import compose, has_code
 from views.sightings import Figures, Footprint
@@ -71,10 +71,10 @@ def run_view(target: Callable[..., None], *args: Any) -> None:
 
 
 def show_window(connection: Connection) -> None:
-    """Show pictures in a window until it is closed, by a key or with the mouse."""
+    """Show pictures in a window, from the first one on, until it is closed by a key or with the mouse."""
     end_with_parent()  # where the window system hangs, too
     try:
-        _open_window()
+        _try_display()
     except cv2.error:  # a display that cannot be used ends the process; this is an OpenCV that can use none
         connection.send(Failed(f"this OpenCV has no windows (GUI: {gui()}); install opencv-python"))
         return
@@ -88,12 +88,14 @@ def show_window(connection: Connection) -> None:
             coded = coded or has_code(picture.image)
             drawn = compose(picture.image, picture.figures, picture.trail, marked=not coded)
             del picture  # its memory may be gone when the next one comes
+            if shape is None:
+                cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
             if drawn.shape != shape:
                 shape = drawn.shape
                 cv2.resizeWindow(TITLE, shape[1], shape[0])
             cv2.imshow(TITLE, drawn)
             connection.send(Idle())
-        if cv2.waitKey(1) in CLOSING_KEYS or not _is_open():
+        if shape is not None and (cv2.waitKey(1) in CLOSING_KEYS or not _is_open()):
             connection.send(Closed())
             return
 
@@ -111,8 +113,8 @@ def gui() -> str:
     return line[1] if line else "unknown"
 
 
-def _open_window() -> None:
-    """Open the window. Where there is no display, this process is aborted here."""
+def _try_display() -> None:
+    """Open a window, and take it away before it is seen. Where there is no display, this process is aborted here."""
     # Qt tells on stderr what the main process tells better; a traceback of ours is still to be seen
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     silence = os.open(os.devnull, os.O_WRONLY)
@@ -120,9 +122,8 @@ def _open_window() -> None:
     os.close(silence)
     _share_x11_events()
     _choose_platform(Path(cv2.__file__).with_name("qt") / "plugins" / "platforms")
-    cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
-    cv2.imshow(TITLE, compose(blank(640, 480), Figures(), ()))
-    cv2.waitKey(1)
+    cv2.namedWindow("display", cv2.WINDOW_NORMAL)
+    cv2.destroyWindow("display")
 
 
 def _share_x11_events() -> None:
