@@ -2,7 +2,7 @@
 
     received 1234  found 1233  skipped 1  4.1 ms  30.0 fps
 
-It fits 60 columns for hours, so that a terminal of that width or more wraps nothing of it when it is made narrower.
+It fits 60 columns for hours, and is cut where there are fewer: one that wraps could not be written anew in its place.
 """
 
 import asyncio
@@ -49,8 +49,10 @@ class LivingLine:
         with Live(console=console, auto_refresh=False, transient=True) as live, log_to(print):
             while True:
                 await asyncio.sleep(REFRESH_S)
-                line = self.line(asyncio.get_running_loop().time())
-                live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
+                line = Text(self.line(asyncio.get_running_loop().time()), no_wrap=True)
+                if columns := os.get_terminal_size(sys.stdout.fileno()).columns:  # 0: it does not say
+                    line.truncate(columns - 1, overflow="ellipsis")
+                live.update(line, refresh=True)
 
     def line(self, now: float) -> str:
         """Return the line at time `now` (s); an empty one while there is no server."""

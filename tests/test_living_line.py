@@ -68,6 +68,25 @@ def test_client_in_a_terminal_has_a_line_that_lives() -> None:
         assert re.search(r"^received \d+ frames, sent \d+ coordinates", text, re.MULTILINE)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [(44, 44), (80, 30)])
+def test_line_that_has_no_room_is_cut(columns: tuple[int, int]) -> None:
+    """In a narrow terminal, or one that is made so, it is one line all the same, and leaves nothing behind."""
+    port = free_port()
+    with (
+        run("server.py", "--signaling-port", port),
+        in_terminal(columns[0], 15, "client.py", "--signaling-port", port, "--view", "none") as finding,
+    ):
+        finding.wait_for(lambda text: "received" in text)
+        finding.resize(columns[1], 15)
+        for _ in range(3):
+            before = finding.text
+            text = finding.wait_for(lambda text: text != before and "received" in text)  # noqa: B023  # called at once
+        assert text.count("received") == 1
+        assert text.splitlines()[-1].startswith("received")
+        assert text.splitlines()[-1].endswith("…")
+
+
 def test_client_in_a_simple_terminal_prints_lines() -> None:
     """Where a line cannot be written anew, none is."""
     with in_terminal(
