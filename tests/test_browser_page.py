@@ -126,14 +126,13 @@ CROSS = """(() => {
 @pytest.mark.parametrize("radius", [8, 60])
 def test_page_leaves_the_ball_free_in_its_cross(tmp_path: Path, radius: int):
     """The arms of the cross begin outside the ball, be it small or large, and not far from it."""
-    with run_browser(tmp_path) as browser:
-        with serve(tmp_path, options=("--radius", radius)) as (serving, url):
-            browser.get(url)
-            nearest, farthest = wait_until(browser, CROSS)
-            assert radius < nearest < radius + 5
-            assert radius + 10 < farthest < radius + 18
-            assert complaints(browser) == []
-            assert serving.end() == 0
+    with run_browser(tmp_path) as browser, serve(tmp_path, options=("--radius", radius)) as (serving, url):
+        browser.get(url)
+        nearest, farthest = wait_until(browser, CROSS)
+        assert radius < nearest < radius + 5
+        assert radius + 10 < farthest < radius + 18
+        assert complaints(browser) == []
+        assert serving.end() == 0
 
 
 def test_each_page_has_its_own_account(tmp_path: Path):
