@@ -15,7 +15,6 @@ Words:
 
 import math
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -23,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from common.disc import Disc, area_in
+from common.disc import Disc
 from common.disc_paint import Paint, paint
 
 Image = npt.NDArray[np.uint8]
@@ -32,8 +31,6 @@ BLACK_YUV = (16, 128, 128)  # black in ITU-R BT.601 video range
 MIN_CONTRAST = 24  # grey levels by which the ball's Y, U or V must differ from black
 MIN_RADIUS = 3  # px; below this the half-size chroma planes hold too few samples to find it by
 MIN_SIDE = 8  # px of an image that a ball is looked for in
-COARSE = 320  # px; a blob that is larger is looked at in a smaller picture
-FINE = 8.0  # samples; a blob that reaches less far is looked at in a larger one, where its mean does not do
 
 COLORS = {  # BGR, as OpenCV orders it
     "white": (255, 255, 255),
@@ -209,15 +206,15 @@ def draw(scene: Scene, center: Point) -> Image:
 
 # --- Finding -------------------------------------------------------------------------------------
 
-# OpenCV is imported where it is used: the server draws, finds nothing, and does without its 150 MB.
+# What imports OpenCV is imported where it is used: the server draws, finds nothing, and does without its 150 MB.
 
 
 def find(image: Image) -> Point | None:
     """Find the one ball on a black scene, whatever its colour.
 
-    The ball is whatever differs from black. A coarse look at half size finds a blob that must be one and round,
-    and roughly where its rim is; then a disc is fitted to the rim in all planes. A ball that is a little oval, lit
-    from one side, or cut by the edge of the picture is found as well, as long as nearly half of its rim is seen.
+    The ball is whatever differs from black; it must be one thing, and round. Roughly found, a disc is fitted to its rim
+    in all planes. A ball that is a little oval, lit from one side, or cut by the edge of the picture is found as well,
+    as long as nearly half of its rim is seen.
 
     Args:
         image: (H * 3 / 2, W) uint8, I420.
@@ -228,159 +225,13 @@ def find(image: Image) -> Point | None:
     Raises:
         ValueError: the array has not the shape of an I420 image, or is too small for a ball.
     """
-    from common.disc_fit import Layer, fit_disc
+    from common.disc_find import find_disc
+    from common.disc_fit import Layer
 
     seen = planes(image)
     rows, columns = seen[0].shape
     if min(rows, columns) < MIN_SIDE:
         raise ValueError(f"an image of {columns}x{rows}: too small for a ball")
-    blob = _find_blob(seen)
-    if blob is None:
-        return None
-    y, u, v = (Layer(*each) for each in zip(seen, BLACK_YUV, strict=True))
-    for begin in (_begin_with_mean, _begin_with_rays):  # the former is quick, the latter copes with more
-        start = begin(blob, seen)
-        disc = start and fit_disc(((1, (y,)), (2, (u, v))), start, MIN_CONTRAST / 2)
-        if disc is not None:
-            break
-    if disc is None or disc.radius < MIN_RADIUS * 0.75:  # a speck of noise
-        return None
-    # a ring has a rim, too, but does not fill it; a small blob is a blurred one
-    area, blur = area_in(disc, rows, columns), 2 * math.pi * disc.radius * blob.side
-    return Point(disc.x, disc.y) if 0.75 * area - blur / 4 < blob.area * blob.side**2 < 1.2 * area + blur else None
-
-
-class _Blob(NamedTuple):
-    """What differs from black, roughly.
-
-    picture: (rows, columns) uint8, half of by how much a part of the image differs from black; side: of one of its
-    samples, px; left, top: where in the image it begins, px; x, y: the middle of the blob's box in the picture;
-    reach: half the longer side of the box; area: all three in samples of the picture.
-    """
-
-    picture: Image
-    side: int
-    left: int
-    top: int
-    x: float
-    y: float
-    reach: float
-    area: int
-
-    def to_image(self, disc: Disc) -> Disc:
-        """Return a disc in the picture as it is in the image, px."""
-        x, y = self.side * (disc.x + 0.5) - 0.5 + self.left, self.side * (disc.y + 0.5) - 0.5 + self.top
-        return Disc(x, y, disc.radius * self.side, disc.stretch, disc.shear)
-
-
-def _find_blob(seen: Sequence[Image]) -> _Blob | None:
-    """Return the one round blob in an image, or None."""
-    import cv2
-
-    differs = _difference(seen)
-    smooth = cv2.blur(differs, (3, 3))
-    peak = float(smooth.max())
-    if peak < MIN_CONTRAST / 4:
-        return None
-    mask = cv2.threshold(smooth, peak / 2, 1, cv2.THRESH_BINARY)[1]
-    x, y, width, height = cv2.boundingRect(mask)
-    margin = 3 + max(width, height) // 8
-    left, top = max(0, x - margin), max(0, y - margin)
-    box = slice(top, y + height + margin), slice(left, x + width + margin)
-    picture, mask, side = differs[box], mask[box], 2
-    while max(width, height) * 2 > COARSE * side:  # what is large is looked at in a smaller picture
-        picture, side = _halve(picture), 2 * side
-    if side > 2:
-        mask = cv2.threshold(picture, peak / 2, 1, cv2.THRESH_BINARY)[1]
-    area, box_of = cv2.countNonZero(mask), cv2.boundingRect(mask)
-    if not area:
-        return None
-    if not _may_be_round(area, box_of, mask.shape):
-        _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
-        areas = stats[1:, cv2.CC_STAT_AREA]
-        *box_of, area = (int(value) for value in stats[1 + areas.argmax()])
-        alone = area > 0.7 * areas.sum()  # noise is many blobs, a ball is one
-        if not alone or not _may_be_round(area, box_of, mask.shape):
-            return None
-    x, y, width, height = box_of
-    middle_x, middle_y, reach = x + (width - 1) / 2, y + (height - 1) / 2, max(width, height) / 2
-    return _Blob(picture, side, 2 * left, 2 * top, middle_x, middle_y, reach, area)
-
-
-def _difference(seen: Sequence[Image]) -> Image:
-    """Return half of by how much each part of an image differs from black, as large as its U and V, uint8."""
-    import cv2
-
-    luma, u, v = seen
-    if luma.shape != u.shape:
-        luma = cv2.resize(luma, u.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-    parts = [
-        cv2.absdiff(plane, float(black))  # type: ignore[call-overload]  # its stub lacks scalars
-        for plane, black in zip((luma, u, v), BLACK_YUV, strict=True)
-    ]
-    half: Image = cv2.addWeighted(parts[0], 0.5, cv2.add(parts[1], parts[2]), 0.5, 0)
-    return half
-
-
-def _halve(picture: Image) -> Image:
-    """Return a picture at half the size, each sample the mean of four."""
-    import cv2
-
-    odd_rows, odd_columns = picture.shape[0] % 2, picture.shape[1] % 2
-    if odd_rows or odd_columns:
-        picture = np.pad(picture, ((0, odd_rows), (0, odd_columns)), "edge")
-    size = picture.shape[1] // 2, picture.shape[0] // 2
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-
-
-def _may_be_round(area: int, box: Sequence[int], shape: Sequence[int]) -> bool:
-    """Return whether something of so many samples in a box (left, top, width, height) may be a disc, or most of one.
-
-    Args:
-        shape: of the picture, (rows, columns).
-    """
-    left, top, width, height = box
-    cut = left == 0 or top == 0 or left + width == shape[1] or top + height == shape[0]
-    longest = 3.3 if cut else 1.6  # width to height; only the edge of the image leaves no margin
-    fills = area / (math.pi / 4 * width * height)  # of the ellipse in its box
-    return 0.6 < fills < 1.4 and 1 / longest < width / height < longest
-
-
-def _begin_with_mean(blob: _Blob, _: Sequence[Image]) -> Disc | None:
-    """Return the disc that has a blob's centroid and its area, px."""
-    import cv2
-
-    picture, x, y = blob.picture, round(blob.x), round(blob.y)
-    left, top = max(0, math.floor(blob.x - blob.reach) - 2), max(0, math.floor(blob.y - blob.reach) - 2)
-    box = picture[top : math.ceil(blob.y + blob.reach) + 3, left : math.ceil(blob.x + blob.reach) + 3]
-    size = max(1, int(blob.reach / 2))
-    middle = picture[max(0, y - size) : y + size + 1, max(0, x - size) : x + size + 1]
-    level = cv2.mean(middle)[0] if size > 1 else float(middle.max())
-    core = cv2.dilate(cv2.threshold(box, level / 2, 255, cv2.THRESH_BINARY)[1], np.ones((3, 3), np.uint8))
-    moments = cv2.moments(cv2.min(cv2.bitwise_and(box, core), level))  # type: ignore[call-overload]  # as above
-    if not moments["m00"]:
-        return None
-    x_mean, y_mean = moments["m10"] / moments["m00"] + left, moments["m01"] / moments["m00"] + top
-    return blob.to_image(Disc(x_mean, y_mean, math.sqrt(moments["m00"] / level / math.pi)))
-
-
-def _begin_with_rays(blob: _Blob, seen: Sequence[Image]) -> Disc | None:
-    """Return the disc that a blob's rim is part of, px."""
-    import cv2
-
-    from common.disc_fit import Layer, find_rim, fit_disc
-
-    if blob.reach < FINE:  # a small one is looked at in full size
-        size = math.ceil(blob.reach) + 4
-        x, y = round(blob.x) + blob.left // 2, round(blob.y) + blob.top // 2
-        left, top = max(0, x - size), max(0, y - size)
-        luma = seen[0][2 * top : 2 * (y + size), 2 * left : 2 * (x + size)]
-        chroma = (plane[top : y + size, left : x + size] for plane in seen[1:])
-        enlarged = [cv2.resize(plane, luma.shape[::-1], interpolation=cv2.INTER_LINEAR) for plane in chroma]
-        picture = _difference([luma, *(plane.astype(np.uint8, copy=False) for plane in enlarged)])
-        x_in, y_in = 2 * (blob.x + blob.left // 2 - left) + 0.5, 2 * (blob.y + blob.top // 2 - top) + 0.5
-        blob = _Blob(picture, 1, 2 * left, 2 * top, x_in, y_in, 2 * blob.reach, 4 * blob.area)
-    disc = find_rim(blob.picture, blob.x, blob.y, 1.3 * blob.reach + 2)
-    if disc is not None and blob.side > 2:
-        disc = fit_disc(((1, (Layer(blob.picture, 0),)),), disc, MIN_CONTRAST / 4)
-    return None if disc is None else blob.to_image(disc)
+    layers = [Layer(plane, black) for plane, black in zip(seen, BLACK_YUV, strict=True)]
+    disc = find_disc(layers, MIN_CONTRAST, MIN_RADIUS)
+    return None if disc is None else Point(disc.x, disc.y)

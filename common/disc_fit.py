@@ -12,12 +12,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from common.disc import Disc, Floats, Gradient, Indices, Plane, rim_of
+from common.disc import Disc, Floats, Plane
+from common.rim import Grids, meet, rays_of, rim_of
 
 RAYS = 64
-ANGLES = np.arange(RAYS) * (2 * math.pi / RAYS)
+ANGLES = (np.arange(RAYS) + 0.5) * (2 * math.pi / RAYS)
 EACH_RAY = np.arange(RAYS)
 COS, SIN = np.cos(ANGLES), np.sin(ANGLES)
+TOWARD = rays_of(RAYS).toward[:, None]  # (2, 1, 1, RAYS)
+BESIDE = np.array([[-2.0], [-3.0], [-4.0], [2.5], [3.5]])  # samples outside of the rim, where a disc's level is seen
+INNER = 3  # of these, within it
+ASIDE = np.arange(-6.0, 7)[:, None]  # samples outside of a rim that may be off by half of that
 LEAST_SEEN = 0.45  # share of the rim that has to be in the picture
 MAX_STRETCH = 1.2  # width to height, or the other way round, of what is a disc all the same
 SMOOTH = (EACH_RAY[:, None] + np.arange(-2, 3)) % RAYS  # the rays whose mean is taken
@@ -64,6 +69,37 @@ def find_rim(picture: Plane, x: float, y: float, reach: float) -> Disc | None:
     edge = (at + share.sum(axis=1) + 0.5) * 0.5
     good = (steepest > max(1.0, 0.5 * float(np.median(steepest)))) & (low < 0.35 * high)
     return _fit_circle(x + edge * COS, y + edge * SIN, good, *picture.shape)
+
+
+def approach(layer: "Layer", side: int, disc: Disc) -> Disc | None:
+    """Return a round disc moved to where one is seen that is some samples off, or None if none is.
+
+    Args:
+        layer: in which it is seen well.
+        side: of its samples, px.
+        disc: in px; of more than WIDTH samples.
+    """
+    rows, columns = layer.plane.shape
+    local = _scaled(disc, side)
+    y, x = TOWARD[:, 0] * (local.radius + ASIDE) + np.array([local.y, local.x])[:, None, None]
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    seen = cv2.remap(layer.plane, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    differs = seen - float(layer.background)
+    level = float(np.sort(differs[:INNER], axis=None)[INNER * RAYS // 2])
+    if not level:
+        return None
+    edge = np.minimum(np.maximum(differs / level, 0), 1).sum(axis=0) + (ASIDE[0, 0] - 0.5)
+    slopes = rays_of(RAYS).slopes[:3]
+    used = slopes
+    if not _is_within(local, ASIDE[-1, 0], rows, columns):
+        used = slopes * ((x[-1] > 0) & (x[-1] < columns - 1) & (y[-1] > 0) & (y[-1] < rows - 1))
+    found, along = cv2.solve(used @ slopes.T, used @ edge[:, None], flags=cv2.DECOMP_CHOLESKY)
+    if not found:
+        return None
+    right, down, outward = (side * along[:, 0]).tolist()
+    radius = disc.radius + outward
+    radius += (right * right + down * down) / (4 * radius)  # seen from beside its middle a disc is smaller
+    return Disc(disc.x + right, disc.y + down, radius)
 
 
 def _fit_circle(x: Floats, y: Floats, good: npt.NDArray[np.bool_], rows: int, columns: int) -> Disc | None:
@@ -127,11 +163,24 @@ class Layer(NamedTuple):
     background: int
 
 
-class _Step(NamedTuple):
-    """Where a layer says that a disc is, seen from where it was taken to be: along `Gradient`'s slopes, and how surely.
+class _Sight(NamedTuple):
+    """A layer in which a disc differs from the background.
 
-    along: (5,), in samples; information: 1 / variance of x or y; even: whether
-    the rim is off as little in every direction.
+    samples: of its plane, flat; background: their level around the disc; grid: the index of theirs; level: by how much
+    they differ just within the rim, (1,) for a disc of one level, (RAYS,) for one that is lit from one side.
+    """
+
+    samples: Plane
+    background: float
+    grid: int
+    level: Floats
+
+
+class _Step(NamedTuple):
+    """Where a layer says that a disc is, seen from where it was taken to be, and how surely.
+
+    along: as `Rim.slopes`, (5,), samples; information: 1 / variance of x or y; even: whether the rim is off as little
+    in every direction.
     """
 
     along: Sequence[float]
@@ -153,19 +202,15 @@ def fit_disc(layers: Sequence[tuple[int, Sequence[Layer]]], start: Disc, contras
     Returns:
         The disc, in px; None where no layer shows one there.
     """
+    grids, sights = _sights(layers, start, contrast)
     disc = start
-    levels: dict[int, list[Floats | None]] = {}
-    for _ in range(MAX_STEPS):
+    for _ in range(MAX_STEPS if sights else 0):
         along, total, even = [0.0] * 5, 0.0, 0.0
-        for side, same in layers:
-            local = _scaled(disc, side)
-            if side not in levels:
-                levels[side] = _levels_within(same, local, contrast)
-            for step in _steps(same, levels[side], local):
-                weight = step.information / side**2
-                along = [sum_so_far + weight * side * part for sum_so_far, part in zip(along, step.along, strict=True)]
-                total += weight
-                even += weight * step.even
+        for side, step in _steps(grids, sights, disc):
+            weight = step.information / side**2
+            along = [so_far + weight * side * part for so_far, part in zip(along, step.along, strict=True)]
+            total += weight
+            even += weight * step.even
         if not total:
             return None
         along = [part / total for part in along]
@@ -183,95 +228,121 @@ def _scaled(disc: Disc, side: int) -> Disc:
 
 
 def _moved(disc: Disc, along: Sequence[float]) -> Disc:
-    """Return a disc moved, and grown, by a step along the slopes that `Gradient` names."""
+    """Return a disc moved, and grown, by a step along the slopes that `Rim` names; what is hardly oval is round."""
     right, down, outward, wider, leaning = along
     radius = max(disc.radius + outward, 1.0)
     stretch, shear = disc.stretch * (1 + wider / radius), disc.shear + 2 * leaning / radius
+    if max(abs(stretch - 1), abs(shear)) * radius < SHORT_STEP:
+        stretch, shear = 1.0, 0.0
     return Disc(disc.x + right, disc.y + down, radius, stretch, shear)
 
 
-def _steps(layers: Sequence[Layer], levels: Sequence[Floats | None], disc: Disc) -> Iterator[_Step]:
-    """Return for each layer that shows a disc where it really is."""
-    if all(level is None for level in levels):
-        return
-    rows, columns = layers[0].plane.shape
-    rim = rim_of(disc, rows, columns)
-    oval = disc.radius > SMALLEST_OVAL and _is_within(disc, 0, rows, columns)
-    slopes = np.array(rim.gradient if oval else rim.gradient[:3])
-    try:
-        inverse = np.linalg.inv(cv2.mulTransposed(slopes, aTa=False))  # NumPy would wake its threads
-    except np.linalg.LinAlgError:  # too little of the rim is to be seen
-        return
-    weight = slopes[2] * slopes[2]
-    weight /= weight.sum()
-    for layer, level in zip(layers, levels, strict=True):
-        if level is None:
-            continue
-        inside = level if len(level) == 1 else level[_direction(rim.gradient)]
-        residual = (layer.plane[rim.rows, rim.columns] - float(layer.background)) / inside - rim.coverage
-        along = inverse @ (slopes * residual).sum(axis=1)
-        residual -= (along[:, None] * slopes).sum(axis=0)
-        variance = float((weight * residual * residual).sum()) + 1 / (12 * float(level[0]) ** 2)  # and of rounding
-        step = along.tolist() + [0.0] * (5 - len(along))
-        if max(map(abs, step)) < MAX_STEP and variance < HARDEST:
-            even = variance < SMOOTHEST or _worst_sector(residual, rim.gradient) < MAX_BULGE
-            yield _Step(step, 2 / (variance * float(inverse[0, 0] + inverse[1, 1])), even)
+def _steps(grids: Grids, sights: Sequence[_Sight], disc: Disc) -> Iterator[tuple[float, _Step]]:
+    """Return for each layer that shows a disc where it really is, and the side of its samples."""
+    within = _is_within(disc, 0, grids.height, grids.width)
+    rim = rim_of(disc, grids, within)
+    slopes, rays = rim.slopes, rim.slopes.shape[1]
+    matrices = (slopes * rim.length[:, None]) @ slopes.T
+    lengths = rim.length.sum(axis=1).tolist()
+    of = [sight.grid for sight in sights]
+    residual, length, along = np.empty((len(of), rays)), rim.length[of], np.zeros((len(of), 5))
+    for k, (n, sight) in enumerate(zip(of, sights, strict=True)):
+        level = sight.level if len(sight.level) == 1 else np.repeat(sight.level, rays // RAYS)
+        np.divide(sight.samples[rim.where[n]] - sight.background, level, out=residual[k])
+    residual -= rim.coverage[of]
+    if rim.seen is not None:
+        residual *= rim.seen[of]
+    wanted = residual @ slopes.T
+    radii = (disc.radius / grids.sides[of, 0]).tolist()
+    for k, (n, radius) in enumerate(zip(of, radii, strict=True)):
+        count = 5 if within and radius > SMALLEST_OVAL else 3
+        _, solution = cv2.solve(matrices[n][:count, :count], wanted[k, :count, None], flags=cv2.DECOMP_CHOLESKY)
+        along[k, :count] = solution[:, 0]
+    residual -= (along @ slopes) * length
+    squares = (residual * residual * length).sum(axis=1).tolist()
+    steps = along.tolist()
+    for k, (n, radius) in enumerate(zip(of, radii, strict=True)):
+        variance = squares[k] / lengths[n] + 1 / (12 * float(sights[k].level[0]) ** 2)  # and of rounding
+        if max(map(abs, steps[k])) < MAX_STEP and variance < HARDEST:
+            seen = None if rim.seen is None else rim.seen[n]
+            even = variance < SMOOTHEST or _worst_sector(residual[k], seen, radius) < MAX_BULGE
+            met = min(1.0, 2 * math.pi * radius / rays)  # samples on the rim, a ray
+            yield float(grids.sides[n, 0]), _Step(steps[k], met * lengths[n] / variance, even)
 
 
-def _worst_sector(residual: Floats, gradient: Gradient) -> float:
+def _worst_sector(residual: Floats, seen: npt.NDArray[np.bool_] | None, radius: float) -> float:
     """Return by how much more or less than it should a disc covers of its rim, in that sector where it is worst.
 
     A rim of whole samples is off by as much everywhere, up and down; what is no disc is off along one side.
     """
-    sectors = min(SECTORS, len(residual) // 8)
+    sectors = SECTORS
+    while sectors > 1.15 * radius:
+        sectors //= 2
     if sectors < 4:
         return 0.0
-    sector = _direction(gradient) * sectors // RAYS
-    total = np.bincount(sector, gradient.outward * residual, sectors)
-    length = np.bincount(sector, gradient.outward, sectors)
-    return float((np.abs(total) / np.maximum(length, 1)).max())
+    total = residual.reshape(sectors, -1).sum(axis=1)
+    count = len(residual) // sectors if seen is None else np.maximum(seen.reshape(sectors, -1).sum(axis=1), 1)
+    return float(np.abs(total / count).max())
 
 
-def _direction(gradient: Gradient) -> Indices:
-    """Return for each sample on the rim the number of the ray that goes there."""
-    angle = np.arctan2(gradient.down, gradient.right)
-    return np.rint(angle * (RAYS / (2 * math.pi))).astype(np.intp) % RAYS
-
-
-def _is_within(disc: Disc, margin: float, rows: int, columns: int) -> bool:
+def _is_within(disc: Disc, margin: float, rows: float, columns: float) -> bool:
     """Return whether all of a disc, and a margin around it, is in a picture."""
     radius = disc.radius + margin
     across, down = radius * (disc.stretch + abs(disc.shear)), radius / disc.stretch
     return across <= disc.x + 0.5 <= columns - across and down <= disc.y + 0.5 <= rows - down
 
 
-def _levels_within(layers: Sequence[Layer], disc: Disc, contrast: float) -> list[Floats | None]:
-    """Return by how much a disc differs from each layer's background, just within its rim.
+def _sights(
+    layers: Sequence[tuple[int, Sequence[Layer]]], disc: Disc, contrast: float
+) -> tuple[Grids, Sequence[_Sight]]:
+    """Return the layers in which a disc differs from the background just within its rim, and nothing around it does.
 
     Returns:
-        (1,) for a disc of one level, (RAYS,) for one that is lit from one side; None where it hardly differs, or
-        where what is around it is not the background.
+        The grids of those that do, and in which of them each is.
     """
-    within = [-min(depth, 0.8 * disc.radius) for depth in (2, 3, 4)]
-    rows, columns, seen = _around(disc, (*within, 2.5, 3.5), *layers[0].plane.shape)
-    levels: list[Floats | None] = []
-    for plane, background in layers:
-        differs = plane[rows, columns] - float(background)
-        inner, outer = (
-            np.sort(differs[part].ravel() if seen is None else differs[part][seen[part]])
-            for part in (slice(3), slice(3, 5))
-        )
-        level = float(inner[len(inner) // 2]) if len(inner) else 0.0
-        outside = float(outer[len(outer) // 2]) if len(outer) else 0.0
-        if abs(level) < contrast or abs(outside) > contrast / 2:
-            levels.append(None)
-        elif inner[-1] - inner[0] < EVEN * abs(level):
-            levels.append(np.array([level]))
-        else:
-            levels.append(
-                _levels_by_ray(differs[:3] if seen is None else np.where(seen[:3], differs[:3], level), level)
-            )
-    return levels
+    (side, ((plane, _), *_)), *_ = layers
+    grids = Grids(np.array([[float(side)] for side, _ in layers]), side * plane.shape[0], side * plane.shape[1])
+    radius = disc.radius / grids.sides[:, None]  # (S, 1, 1)
+    distances = radius + np.maximum(BESIDE, -0.8 * radius)
+    margin = (BESIDE[-1, 0] + 1) * float(grids.sides[-1, 0])
+    met = meet(disc, TOWARD, distances, grids, _is_within(disc, margin, grids.height, grids.width))
+    sights = []
+    for n, (_, same) in enumerate(layers):
+        for layer in same:
+            samples, background = layer.plane.reshape(-1), float(layer.background)
+            differs = samples[met.where[n]] - background
+            if met.seen is not None:
+                differs[~met.seen[n]] = np.inf
+            level = _level_within(differs[:INNER], differs[INNER:], contrast)
+            if level is not None:
+                sights.append(_Sight(samples, background, n, level))
+    used = sorted({sight.grid for sight in sights})
+    if len(used) < len(layers):
+        grids = grids._replace(sides=grids.sides[used])
+        sights = [sight._replace(grid=used.index(sight.grid)) for sight in sights]
+    return grids, sights
+
+
+def _level_within(inner: Floats, outer: Floats, contrast: float) -> Floats | None:
+    """Return by how much a disc differs from the background just within its rim.
+
+    Args:
+        inner, outer: by how much samples within and outside of it do, (depths, RAYS); infinite where there is none.
+        contrast: by how much it has to.
+
+    Returns:
+        (1,) for a disc of one level, (RAYS,) for one that is lit from one side; None where it hardly differs, or where
+        what is around it is not the background.
+    """
+    flat, around = np.sort(inner, axis=None), np.sort(outer, axis=None)
+    counts = [int(each.searchsorted(np.inf)) for each in (flat, around)]
+    medians = [each[count // 2] if count else 0.0 for each, count in zip((flat, around), counts, strict=True)]
+    level, outside = map(float, medians)
+    if abs(level) < contrast or abs(outside) > contrast / 2:
+        return None
+    if flat[counts[0] - 1] - flat[0] < EVEN * abs(level):
+        return np.array([level])
+    return _levels_by_ray(np.where(np.isinf(inner), level, inner), level)
 
 
 def _levels_by_ray(inner: Floats, level: float) -> Floats:
@@ -288,23 +359,3 @@ def _levels_by_ray(inner: Floats, level: float) -> Floats:
     share[share > BRIGHTEST] = 1
     share *= level
     return share
-
-
-def _around(
-    disc: Disc, distances: Sequence[float], rows: int, columns: int
-) -> tuple[Indices, Indices, npt.NDArray[np.bool_] | None]:
-    """Return row and column of the samples at some distances outside of a rim, and whether they are in the picture.
-
-    Returns:
-        Three of (distances, RAYS), the first two of the nearest sample in the picture where one is not; None instead
-        of the last where all are.
-    """
-    away = (disc.radius + np.array(distances))[:, None]
-    down, right = away * (SIN / disc.stretch), away * (COS * disc.stretch)
-    if disc.shear:
-        right += disc.shear * down
-    column, row = (right + (disc.x + 0.5)).astype(np.intp), (down + (disc.y + 0.5)).astype(np.intp)
-    if _is_within(disc, max(distances) + 1, rows, columns):
-        return row, column, None
-    near_column, near_row = np.minimum(np.maximum(column, 0), columns - 1), np.minimum(np.maximum(row, 0), rows - 1)
-    return near_row, near_column, (column == near_column) & (row == near_row)
