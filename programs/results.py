@@ -24,7 +24,8 @@ from scoring.terminal import Terminal
 logger = logging.getLogger(__name__)
 
 FLUSH_INTERVAL = 0.5  # s that a row waits to be written at most: what a killed server loses
-DRAFT_INTERVAL = 10.0  # s between two summaries of a run that goes on
+DRAFT_AFTER = 1.0  # s from a client's leaving to the summary with it: each costs some ms, which frames wait for
+MAX_DRAFTED = 10  # clients of which that one tells
 MAX_CLIENTS_TOLD = 1000  # clients of which the summary tells one by one, the last that have left; the totals are of all
 
 
@@ -126,9 +127,9 @@ class Results:
         self._records.flush()
 
     def _draft(self) -> None:
-        """Keep the summary so far, and do so again after a while."""
-        self._records.draft(self._summary())
-        self._drafting = asyncio.get_running_loop().call_later(DRAFT_INTERVAL, self._draft)
+        """Keep the summary of the clients that have left so far; of the others the rows tell."""
+        self._drafting = None
+        self._records.draft(self._summary(list(self.clients)[-MAX_DRAFTED:]))
 
     def on_left(self, session: Session) -> None:
         """Take note of a client that has left, if it ever joined."""
@@ -146,6 +147,8 @@ class Results:
         summary = {**facts, **self._facts(session.transport, session.codec), **session.summary()}
         self.clients.append(summary)
         self.left += 1
+        if self._drafting is None:
+            self._drafting = asyncio.get_running_loop().call_later(DRAFT_AFTER, self._draft)
         self._terminal.left(session.number, end, summary)
         self._on_client_left()
 
@@ -153,17 +156,19 @@ class Results:
         """Return what the summaries say of the film, and of how it travels."""
         return {"size": f"{self._film.width}x{self._film.height}", "transport": transport, "codec": codec}
 
-    def _summary(self, failure: str | None = None, published: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return what summary.json tells as of now; of the clients one by one, those that have left."""
+    def _summary(
+        self, clients: list[dict[str, Any]], failure: str | None = None, published: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return what summary.json tells of the clients that have left, of some of them one by one."""
         return {
-            **self.tally().summary(),
+            **self._ended.summary(),
             **self._facts(self._args.transport, self._codec),
             **self._settings.summary(),
             "failure": failure,
             "viewers": self.viewers,
             "published": published,
-            "clients": list(self.clients),
-            "clients_left_out": self.left - len(self.clients),
+            "clients": clients,
+            "clients_left_out": self.left - len(clients),
         }
 
     def close(self, failure: str | None, published: dict[str, Any] | None = None) -> int:
@@ -176,7 +181,7 @@ class Results:
         for timer in (self._flushing, self._drafting):
             if timer is not None:
                 timer.cancel()
-        summary = self._summary(failure, published)
+        summary = self._summary(list(self.clients), failure, published)
         self._terminal.end(summary)
         if self.left > len(self.clients):
             self._terminal.say(f"the summary tells of the last {len(self.clients)} clients one by one")

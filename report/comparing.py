@@ -139,7 +139,7 @@ def _shares(base: Run, other: Run, random: np.random.Generator) -> list[Row]:
 def _cores(run: Run) -> float:
     """Return how many cores the server used, nan where the summary does not tell."""
     used, seconds = run.summary.get("server_cpu_s"), run.summary.get("duration_s")
-    if not isinstance(used, int | float) or not isinstance(seconds, int | float) or not seconds:
+    if not run.over or not isinstance(used, int | float) or not isinstance(seconds, int | float) or not seconds:
         return math.nan
     return used / seconds
 

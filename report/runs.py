@@ -139,7 +139,7 @@ def _finished(path: Path) -> Path:
 
 def _newest(path: Path) -> list[Path]:
     """Return what there is of a file, the newest first: itself, and what a killed server has left instead."""
-    drafts = drafts_of(path)
+    drafts = drafts_of(path.resolve())
     if path.exists():
         changed = path.stat().st_mtime_ns
         drafts = [*(each for each in drafts if each.stat().st_mtime_ns > changed), path]

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -25,7 +26,7 @@ from report.runs import Frames, ReportError, Run, read_frames, read_runs
 from scoring.records import Records
 from scoring.settings import Settings
 from scoring.tally import FIGURES, Frame, Span, State, Tally
-from support.programs import run
+from support.programs import PATIENCE, run
 from tools.browser import run_browser
 from tools.procfs import ROOT, free_port
 
@@ -417,6 +418,26 @@ def test_page_of_a_server_that_nobody_came_to(tmp_path: Path) -> None:
     page = check(run_page(read(alone)))
     assert "nothing to draw" in page.words
     assert "options.duration" in page.words
+
+
+@pytest.mark.slow
+def test_summary_of_a_server_that_was_killed_has_who_had_left(tmp_path: Path) -> None:
+    """A client that has come and gone is in the summary that is left, as it would be in that of the end."""
+    path, where = tmp_path / "s.json", ("--signaling-port", free_port())
+    with run("server.py", *where, "--summary", path) as serving:
+        with run("client.py", *where, "--view", "none") as finding:
+            serving.wait_for_new_scores()
+            assert finding.end() == 0
+        deadline = time.monotonic() + PATIENCE
+        while not (summary := read_runs([path])[0].summary)["clients"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)  # nothing tells of it
+        serving.process.kill()
+        serving.process.wait()
+    assert not path.exists()
+    assert (summary["clients"][0]["end"], summary["clients_left_out"]) == ("bye", 0)
+    assert summary["frames"] == summary["clients"][0]["frames"]
+    assert read_runs([path])[0].summary == summary
 
 
 @pytest.mark.slow
