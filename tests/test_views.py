@@ -274,9 +274,9 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
 
 @pytest.fixture
 def serving() -> Iterator[tuple[Program, int]]:
-    """Return a server that films, and its port."""
+    """Return a server that films, slowly enough to look twice at what is on a screen, and its port."""
     port = free_port()
-    with run("server.py", "--signaling-port", port) as server:
+    with run("server.py", "--signaling-port", port, "--fps", 10) as server:
         yield server, port
 
 
@@ -301,7 +301,7 @@ def test_window_marks_the_ball_and_is_closed_by_a_key(screen: Screen, serving: t
                 found is not None and find_white(film_of(screen.picture())) == found[0]
             ):  # not while the window was drawn
                 ball, cross = found
-                assert math.dist(ball, cross) < 4, "it moves 8 px a frame"
+                assert math.dist(ball, cross) < 4, "it moves 24 px a frame"
                 places.add(ball)
         screen.xdotool("search", "--name", TITLE, "windowfocus", "key", key)
         assert client.wait() == 0
