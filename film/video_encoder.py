@@ -112,6 +112,7 @@ class SharedEncoder:
         self._took = math.inf  # s for the newest frame
         self._kept: deque[Encoded] = deque(maxlen=KEPT_ENCODED)
         self._encoding: asyncio.Task[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []  # for it; through the task itself they would wake a turn later
         self._key_wanted = True
         self._last_key = -float("inf")  # s of the film's clock
         self._shown = -1  # number of the film's newest frame that somebody had from elsewhere
@@ -153,50 +154,68 @@ class SharedEncoder:
                 anew = newest is None or newest.number != after  # what would be next is gone, or there is none yet
             if anew:
                 self.ask_for_key_frame()
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiting)
             if self._encoding is None:
-                self._encoding = asyncio.create_task(self._encode())
-            await asyncio.shield(self._encoding)  # one that waits may be cancelled without the others
+                self._encoding = asyncio.create_task(self._encode_for_all())
+            await waiting
+
+    async def _encode_for_all(self) -> None:
+        """Encode the next frame of the film that is due, and wake all who wait for it."""
+        failure: BaseException | None = asyncio.CancelledError()
+        try:
+            await self._encode()
+            failure = None
+        except Exception as error:
+            failure = error
+        finally:
+            self._encoding = None
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                if each.done():  # it was cancelled, without the others
+                    continue
+                if failure is None:
+                    each.set_result(None)
+                else:
+                    each.set_exception(failure)
 
     async def _encode(self) -> None:
         """Encode the next frame of the film that is due."""
+        loop = asyncio.get_running_loop()
+        newest = self._kept[-1] if self._kept else None
+        if self._codec is None:  # before a frame is drawn, which would have to wait for it
+            self._codec = await loop.run_in_executor(self._thread, partial(self._create_codec, sharp=self._sharp))
+        shot = await self._film.next(after=max(self._k + self._every - 1, self._shown))
+        self._k = shot.k
+        key = self._key_wanted and shot.drawn - self._last_key >= KEY_FRAME_INTERVAL
+        if key:
+            self._key_wanted, self._last_key = False, shot.drawn
         try:
-            loop = asyncio.get_running_loop()
-            newest = self._kept[-1] if self._kept else None
-            if self._codec is None:  # before a frame is drawn, which would have to wait for it
-                self._codec = await loop.run_in_executor(self._thread, partial(self._create_codec, sharp=self._sharp))
-            shot = await self._film.next(after=max(self._k + self._every - 1, self._shown))
-            self._k = shot.k
-            key = self._key_wanted and shot.drawn - self._last_key >= KEY_FRAME_INTERVAL
-            if key:
-                self._key_wanted, self._last_key = False, shot.drawn
-            began = self._film.clock()
-            try:
-                if self._took < SHORT and not key:
-                    data, key = self._encode_shot(self._codec, shot, key)
-                else:
-                    data, key = await loop.run_in_executor(self._thread, self._encode_shot, self._codec, shot, key)
-            except Exception as error:  # whatever a codec raises: the next frame may do with a new one
-                self._progress.fail(shot.k, error)
-                self._codec = None
-                self._key_wanted, self._last_key = True, -math.inf
-                return
-            self._progress.succeed()
-            if key:
-                self._last_key = shot.drawn
-            self._took = self._film.clock() - began
-            self._on_encoded(self._took)
-            self._kept.append(Encoded(newest.number + 1 if newest else 0, shot, data, key))
-        finally:
-            self._encoding = None
+            if self._took < SHORT and not key:
+                data, key = self._encode_shot(self._codec, shot, key)
+            else:
+                data, key = await loop.run_in_executor(self._thread, self._encode_shot, self._codec, shot, key)
+        except Exception as error:  # whatever a codec raises: the next frame may do with a new one
+            self._progress.fail(shot.k, error)
+            self._codec = None
+            self._key_wanted, self._last_key = True, -math.inf
+            return
+        self._progress.succeed()
+        if key:
+            self._last_key = shot.drawn
+        self._on_encoded(self._took)
+        self._kept.append(Encoded(newest.number + 1 if newest else 0, shot, data, key))
 
     def _encode_shot(self, codec: VideoCodecContext, shot: Shot, key: bool) -> tuple[bytes, bool]:
         """Return a frame's data, and whether it is a key frame: one that is too large is encoded once more, coarser."""
+        began = self._film.clock()
         number = shot.k if self._count is None else next(self._count)
         data = encode(codec, number, shot.image, key)
         if self._sharp and not self._rate.allows(shot.k, len(data)):
             self._sharp = False
             self._codec = codec = self._create_codec(sharp=False)
             data, key = encode(codec, shot.k, shot.image, key=True), True
+        self._took = self._film.clock() - began
         return data, key
 
     async def close(self) -> None:

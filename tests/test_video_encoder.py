@@ -243,6 +243,51 @@ async def test_close_ends_the_encode_that_is_under_way() -> None:
     assert not any(thread.is_alive() for thread in shared._thread._threads)
 
 
+async def test_a_film_that_ends_is_told_to_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of those who wait for a frame learns why there is none, and so does one who asks later."""
+    film, asked = Reel(SCENE), asyncio.Event()
+
+    async def end(after: int) -> Shot:  # as a film has it
+        await asked.wait()
+        raise FilmError("no more")
+
+    monkeypatch.setattr(film, "next", end)
+    shared = SharedEncoder(film, "vp8", DEFAULT_BITRATE)
+    waiting = [asyncio.create_task(shared.next(-1)) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting.pop().cancel()
+    asked.set()
+    for each in waiting:
+        with pytest.raises(FilmError, match="no more"):
+            await each
+    with pytest.raises(FilmError, match="no more"):
+        await shared.next(-1)
+    await shared.close()
+
+
+async def test_time_on_the_way_to_the_thread_is_no_time_to_encode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame that is quickly encoded is encoded in the event loop, however long the one before it had to wait."""
+    now, threads = [0.0], []
+    encode, execute = encoder.encode, asyncio.get_running_loop().run_in_executor
+
+    def noting(*args: Any) -> bytes:
+        threads.append(threading.current_thread())
+        return encode(*args)
+
+    async def late(*args: Any) -> Any:
+        done = await execute(*args)
+        now[0] += 1.0
+        return done
+
+    monkeypatch.setattr(encoder, "encode", noting)
+    monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", late)
+    shared = SharedEncoder(Reel(SCENE, lambda: now[0]), "vp8", DEFAULT_BITRATE)
+    await collect(shared, 3)
+    await shared.close()
+    assert threads[0] is not threading.main_thread()
+    assert threads[1:] == [threading.main_thread()] * 2
+
+
 async def test_close_before_anything_is_harmless() -> None:
     """One that never encoded a frame can be closed, too."""
     shared = SharedEncoder(Reel(SCENE), "h264", DEFAULT_BITRATE)
