@@ -149,6 +149,16 @@ def test_heavy_loss_gets_two_copies():
     assert heavy.delays(report(heavy, [0, 1, 1] * 8, now, lost=30 + int(WINDOW))) == DELAYS
 
 
+def test_report_of_nothing_is_no_heavy_loss():
+    """What is suspected gets one copy as long as no report says how much is lost: none of none is not heavy."""
+    rule = CopyRule()
+    rule.on_picture_lost(1.0)
+    rule.on_report(40, 0, 1.1)
+    assert rule.delays(1.2) == DELAYS
+    rule.on_report(60, 1, 1.6)
+    assert rule.delays(1.7) == DELAYS
+
+
 def test_nothing_is_sent_twice_before_there_is_a_sign_of_loss():
     """Twice the first picture fills a narrow link, and every later frame waits behind it."""
     assert CopyRule().delays(5.0) == ()

@@ -113,6 +113,17 @@ def test_report_that_overtakes_another_is_no_loss():
     assert not reporting.lossy(100 * INTERVAL)
 
 
+def test_report_that_overtakes_several_is_no_loss():
+    """At 100 frames a second, one that comes before the two that were sent just before it says nothing of them."""
+    reporting = Reporting()
+    for k in range(0, 99, 3):
+        for each in (k, k + 1, k + 2):
+            reporting.message(found(each), each / 100)
+        for scored, each in ((k + 1, k + 2), (k + 2, k), (k + 3, k + 1)):
+            reporting.on_score(Score(3000 * each, 0.0, 0.0, scored, 0), (k + 2.5) / 100)
+    assert not reporting.lossy(1.0)
+
+
 def test_reports_are_not_repeated_into_a_queue():
     """Where scores come late, loss is that of a queue that is full: more bytes would make it worse."""
     way = Way()

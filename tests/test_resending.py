@@ -15,7 +15,7 @@ from support.links import lose_packets, meeting
 from support.programs import PATIENCE
 from transport import resending
 from transport.aiortc_internals import tap_sender
-from transport.copies import CopyRule
+from transport.copies import APART, CopyRule
 from transport.media import MediaAnswer, MediaOffer
 from transport.resending import MAX_BUDGET, MAX_PACKETS, ROUND_TRIP, USEFUL
 
@@ -224,6 +224,29 @@ async def test_requests_are_remembered_within_bounds(line: Line):
         line.ask(number)
     assert len(line.resender._resent) == MAX_PACKETS
     assert not line.ask(3 * MAX_PACKETS - 1)
+
+
+async def test_packets_that_are_asked_for_are_a_sign_of_loss(line: Line):
+    """Two of them, some time apart: what is sent from then on is sent twice."""
+    for number in (100, 101):
+        line.send(number, 1000)
+        line.now += 2 * APART
+        assert line.ask(number)
+    await line.pass_time(0.01)
+    line.again.clear()
+    line.send(102, 1000)
+    await line.pass_time(0.01)
+    assert line.again == [102]
+
+
+async def test_copy_does_not_wait_for_another_that_is_due_long_after_it(line: Line):
+    """Where one is waited for already, another that is due earlier is sent when its time has come."""
+    line.resender._schedule(99, [3600.0])
+    await asyncio.sleep(0.01)  # it is waited for
+    line.resender.on_picture_lost()
+    line.send(100, 1000)
+    await line.pass_time(0.01)
+    assert line.again == [100]
 
 
 async def test_copies_that_are_due_are_not_sent_into_a_queue(line: Line):

@@ -105,6 +105,38 @@ async def test_client_gets_no_image_twice_on_a_rung_that_is_there(ladder: Ladder
     assert after[0].shot.k > before[-1].shot.k
 
 
+async def test_numbers_of_another_rung_mean_nothing(ladder: Ladder):
+    """Who comes to a rung whose next frame has the number that would be next on its own one, gets a key frame first."""
+    mover, other = Subscription(ladder.rungs), Subscription(ladder.rungs)
+    had = await get(mover, 5)
+    step(other, 1)
+    theirs = await get(other, 6)
+    assert had[-1].number + 1 == theirs[-1].number
+    step(mover, 1)
+    (first,) = await get(mover)
+    assert first.key
+    assert first.number > theirs[-1].number
+
+
+async def test_one_rung_that_stands_still_is_told(ladder: Ladder):
+    """Whoever asks whether frames come learns of each rung that gives none, as long as somebody is on it."""
+    one, two = Subscription(ladder.rungs), Subscription(ladder.rungs)
+    step(two, 1)
+    await get(two)
+    assert not ladder.rungs.stalled
+    ladder.rungs._encoders[1]._progress = Standstill()  # type: ignore[attr-defined]
+    assert ladder.rungs.stalled
+    two.leave()
+    assert not ladder.rungs.stalled
+    one.leave()
+
+
+class Standstill:
+    """Stands where an encoder has its progress: there is none."""
+
+    stalled = True
+
+
 async def test_who_leaves_while_it_waits_disturbs_nobody(ladder: Ladder):
     """The place is given up when the frame has come; the encoder is not closed under those who wait for it."""
     one, two = Subscription(ladder.rungs), Subscription(ladder.rungs)

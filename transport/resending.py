@@ -135,7 +135,6 @@ class Resender:
 
 def _note(times: dict[int, float], number: int, now: float) -> None:
     """Take note that a packet is sent at time `now` (s), and forget the oldest."""
-    times.pop(number, None)
     times[number] = now
     if len(times) > MAX_PACKETS:
         del times[next(iter(times))]
