@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from aiortc import MediaStreamTrack, RTCSessionDescription
 
 from common.ice import IceConfig, IceServer
+from common.seldom import Seldom
 from common.sessions import End, PeerError, SessionError, SlowPeerError
 from common.urls import WHEP_TOKEN, without_secrets
 from common.waiting import backoff, unless
@@ -32,6 +33,7 @@ ASK_AFTER, SILENCE = 1.0, 3.0  # s of silence after which a server is asked at e
 SILENCE_UNASKED = 12.0  # s, where it cannot be asked: aioice does so every 5 s
 PAUSE_FIRST, PAUSE_MAX = 0.5, 30.0  # s between two attempts; doubled each time
 WATCH_MAX = 1.0  # s, while somebody waits for a film that is about to be published
+_seldom = Seldom()  # each session begins anew to ask
 WELL_AFTER = 10.0  # s that a session has to last for the pauses to begin anew
 
 
@@ -186,7 +188,7 @@ class WhepFrames:
             except SessionError as error:
                 if loop.time() + pause > deadline:
                     raise
-                if pause == PAUSE_FIRST:
+                if pause == PAUSE_FIRST and _seldom.due(str(error)):
                     logger.warning("%s; asked again for %g s", error, HANDSHAKE_TIMEOUT)
             await asyncio.sleep(pause)
         raise AssertionError
