@@ -177,6 +177,7 @@ async def test_watch_advises_where_pictures_show_two_frames(
 ) -> None:
     """Many mixed and torn pictures are told apart and counted, named by nothing, and advice is given once."""
     monkeypatch.setattr(watching, "ENOUGH", 20)
+    monkeypatch.setattr(watching, "Reader", Patient)
     pairs = [(coded_image(SCENE, k), coded_image(SCENE, k + 1)) for k in range(FIRST, FIRST + 6)]
     mixed = [(0.55 * a + 0.45 * b).astype(np.uint8) for a, b in pairs]
     torn = [np.concatenate((a[:120], b[120:])) for a, b in pairs]
