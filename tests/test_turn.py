@@ -222,15 +222,22 @@ async def test_a_player_gets_its_film_although_a_server_is_silent(caplog: pytest
 
 @turn
 @pytest.mark.slow
-def test_a_relay_that_forbids_the_peer_is_named_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_a_relay_that_forbids_the_peer_is_named_with_its_words(monkeypatch: pytest.MonkeyPatch, side: str) -> None:
     """Where the two do not meet, whoever has the relay says that it passes nothing on to the other's address."""
     monkeypatch.setenv(SECRET_VARIABLE, SECRET)
     where = ("--signaling-port", free_port())
     with Turn("--denied-peer-ip=127.0.0.0-127.255.255.255") as running:
-        options = ("--ice-server", running.url(), "--relay-only", "--wait", "1")
-        with run("server.py", *where) as serving, run("client.py", *where, "--view", "none", *options) as finding:
+        options = ("--ice-server", running.url(), "--relay-only")
+        serve, find = ((), options) if side == "client" else (options, ())
+        with (
+            run("server.py", *where, *serve) as serving,
+            run("client.py", *where, "--view", "none", "--wait", "1", *find) as finding,
+        ):
             assert finding.wait() == 1
-            (last,) = finding.wait_for("^client.py: error: ")
+            (last,) = (
+                finding.wait_for("^client.py: error: ") if side == "client" else serving.wait_for("does not relay")
+            )
             assert serving.end() == 0
     assert "have not reached each other" in last
     assert f"{running.url()} does not relay to 127.0.0.1 (403 Forbidden IP)" in last
