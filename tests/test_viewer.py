@@ -218,7 +218,13 @@ def test_look_follows_a_film_that_moves_and_can_still_be_read(shift: tuple[int, 
     assert math.dist(ball, SCENE.position(20)) < 0.1
 
 
-@pytest.mark.parametrize("step", [(2, 0), (0, 2), (4, 4), (0, 6), (8, 2), (14, 0), (0, 20), (26, 12), (40, 40)])
+@pytest.mark.parametrize(
+    "step",
+    [
+        *((2, 0), (0, 6), (14, 0), (26, 12)),
+        *(pytest.param(step, marks=pytest.mark.slow) for step in ((0, 2), (4, 4), (8, 2), (0, 20), (40, 40))),
+    ],
+)
 @pytest.mark.parametrize("tears", [False, True])
 def test_look_at_a_film_that_moves_shows_no_ball_where_it_is_not(step: tuple[int, int], tears: bool) -> None:
     """Pictures of a window that is dragged, torn ones among them, count if the film is where it is looked for."""
