@@ -9,6 +9,7 @@ import pytest
 from support.programs import read_rows, read_summary, run
 from tools import soak
 from tools.lab import CLIENT_ADDRESS, SERVER_ADDRESS, Lab
+from tools.netlab import ALONE, Fault, figures_of, measure
 from tools.procfs import ROOT
 
 pytestmark = pytest.mark.hosts
@@ -173,6 +174,15 @@ def test_film_comes_through_a_narrow_connection_that_nothing_tells_of(tmp_path: 
     (summary,) = read_summary(path)["clients"]
     assert summary["network"]["rung"] > 1
     assert summary["frames"]["scored"] > 100
+
+
+def test_row_of_a_client_beside_another_one_has_its_own_figures():
+    """The client on the server's host is told of, beside one behind a narrow link, and alone."""
+    for fault in (ALONE, Fault("beside", rate=80, beside=True)):
+        figures = figures_of(measure(fault, 3))
+        assert figures["sent"] > 0
+        assert figures["kbit_s"] > 0
+        assert figures["cores"] > 0
 
 
 def test_soak_prints_a_table():

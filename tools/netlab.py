@@ -27,6 +27,7 @@ from report.measured import save, take
 from report.tables import Column, Results, Table, folder_name, show
 from tools.lab import SERVER_ADDRESS, Lab, missing
 from tools.media_server import MEDIA_TABLE, measure_media_server
+from tools.neighbour import measure_neighbour
 from tools.procfs import ROOT, children, processor_time
 from tools.relays import RELAYS_TABLE, measure_relays
 from tools.stacks import lacking_node
@@ -34,7 +35,11 @@ from tools.turn import missing as turn_missing
 
 
 class Fault(NamedTuple):
-    """One row of the table: impairments of the link as in Lab, and how long it is dark in the middle (s)."""
+    """One row of the table: impairments of the link as in Lab, and how long it is dark in the middle (s).
+
+    beside: the row is another client's, which is on the server's own host beside the one behind this link; without a
+    fault, it is there alone.
+    """
 
     name: str
     loss: float = 0
@@ -43,13 +48,17 @@ class Fault(NamedTuple):
     rate: float = 0
     dark: float = 0
     burst: float = 1
+    beside: bool = False
 
     def calm(self) -> "Fault":
-        """Return the same link without loss."""
+        """Return the same link without loss; for a client beside another one, itself alone."""
+        if self.beside:
+            return ALONE
         delay = f"{self.delay:g} ± {self.jitter:g} ms" if self.delay else "none"
         return Fault(delay if not self.rate else self.name, delay=self.delay, jitter=self.jitter, rate=self.rate)
 
 
+ALONE = Fault("a good client alone", beside=True)
 FAULTS = (
     Fault("none"),
     Fault("1 % loss", loss=1),
@@ -62,6 +71,8 @@ FAULTS = (
     Fault("80 kbit/s", rate=80),
     Fault("5 s without network", dark=5),
     Fault("5 s without network, 50 ± 0 ms", delay=50, dark=5),
+    Fault("a good client beside a narrow one", rate=80, beside=True),
+    Fault("a good client beside a lossy one", loss=10, delay=20, jitter=5, beside=True),
 )
 
 
@@ -120,11 +131,14 @@ def measure(
         keep: the folder in which the run stays, as the server's --out makes it; None: nowhere.
 
     Returns:
-        The server's summary; and, of the second half of the run, `kbit_s` that left the server, headers and
-        all, `kbit_s_back` that came to it, and `cores` that both programs kept busy.
+        The server's summary, or where two clients are there that of the one on its host; and, of the second half of
+        the run, `kbit_s` that left the server, headers and all, `kbit_s_back` that came to it (of a client on its
+        host: what its film took in all, and nothing), and `cores` that all programs kept busy.
     """
     impairments = (fault.loss, fault.delay, fault.jitter, fault.rate, fault.burst, seed)
     with Lab(*impairments) as lab, tempfile.TemporaryDirectory() as folder:
+        if fault.beside:
+            return measure_neighbour(lab, seconds, options, keep, alone=fault == ALONE)
         out = keep or Path(folder)
         out.mkdir(parents=True, exist_ok=True)
         path, where = out / "summary.json", ["--signaling-host", SERVER_ADDRESS]
@@ -171,7 +185,7 @@ def figures_of(summary: dict[str, Any]) -> dict[str, float]:
     told = {"error": summary["error_px"] or {}, "latency": summary["latency_ms"] or {}}
     figures = {f"{name} {share}": value for name, values in told.items() for share, value in values.items()}
     counts = {name: float(value) for name, value in network.items() if isinstance(value, int | float)}
-    rates = {name: float(summary[name]) for name in ("kbit_s", "kbit_s_back", "cores")}
+    rates = {name: float(summary[name]) for name in ("kbit_s", "kbit_s_back", "cores") if name in summary}
     return {"sent": float(frames["sent"]), **shares, **figures, **counts, **rates}
 
 
