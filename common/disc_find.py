@@ -18,7 +18,7 @@ from common.disc import Disc, Plane, area_in
 from common.disc_fit import Layer, approach, find_rim, fit_disc
 
 EVERY = 4  # px between the samples of the glance: a disc of radius 3 has at least one of them
-LARGE = 24  # px; what is smaller has too few of them to say where it is
+LARGE = 24  # samples; of what is less wide a glance does not say well enough where it is
 FILLED = 0.75, 1.2  # share of a disc that is seen of it
 GLANCED = 0.9, 1.1  # and at a glance, lest a ring's hole be overlooked
 COARSE = 320  # px; a blob that is larger is looked at in a smaller picture
@@ -54,11 +54,12 @@ class _Look:
         if glimpse is None:
             return None
         left, top, width, height = (EVERY * length for length in glimpse.box)
-        if max(width, height) < LARGE:
+        side = 1 if glimpse.layer == 0 else 2
+        if max(width, height) < LARGE * side:
             return self.with_care((left - LARGE, top - LARGE, left + width + LARGE, top + height + LARGE))
         area = EVERY**2 * glimpse.area
         middle = Disc(left + (width - EVERY) / 2, top + (height - EVERY) / 2, math.sqrt(area / math.pi))
-        start = approach(self._layers[glimpse.layer], 1 if glimpse.layer == 0 else 2, middle)
+        start = approach(self._layers[glimpse.layer], side, middle)
         disc = start and self._fit(start)
         return disc if disc and self._fills(disc, area, EVERY / 2, GLANCED) else None
 

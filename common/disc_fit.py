@@ -77,7 +77,7 @@ def approach(layer: "Layer", side: int, disc: Disc) -> Disc | None:
     Args:
         layer: in which it is seen well.
         side: of its samples, px.
-        disc: in px; of more than WIDTH samples.
+        disc: in px; at least 12 samples in radius.
     """
     rows, columns = layer.plane.shape
     local = _scaled(disc, side)
