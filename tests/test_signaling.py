@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from common.sessions import End, PeerError, SessionError, SlowPeerError
 from common.waiting import backoff, unless
+from support.links import signaling
 from support.programs import PATIENCE
 from tools.procfs import free_port
 from transport import aiortc_internals as internals
@@ -303,6 +304,25 @@ async def test_keep_dialling_tells_of_the_session_that_came_to_nothing():
     reason = await keep_dialling(server.sockets[0].getsockname()[1], 1.0)
     assert reason.startswith("no server at 127.0.0.1:")
     assert reason.endswith("; before that: vanished")
+
+
+async def test_peer_that_gives_up_first_is_not_said_to_have_vanished(monkeypatch: pytest.MonkeyPatch):
+    """Where there is no way between the two, that is the reason on both sides, whoever's patience ends first."""
+    monkeypatch.setattr(webrtc, "GIVEN_UP_AFTER", 0.0)
+    pc = RTCPeerConnection(configuration())
+    pc.createDataChannel("scores")
+    await pc.setLocalDescription(await pc.createOffer())
+    nowhere = re.sub(r"a=candidate:.*\r\n", "", pc.localDescription.sdp)
+    async with signaling() as (ours, theirs):
+        link = ChannelAnswer(theirs, lambda _: None, None, lambda *_: None, lambda _: None)
+        opening = asyncio.create_task(link.open())
+        await ours.send(RTCSessionDescription(nowhere, "offer"))
+        assert await ours.receive() is not None
+        await close_signaling(ours, False)
+        with pytest.raises(SlowPeerError, match="the peer has given up: the two have not reached each other"):
+            await asyncio.wait_for(opening, PATIENCE)
+        await link.close()
+    await pc.close()
 
 
 async def test_keep_dialling_says_that_something_else_listens():

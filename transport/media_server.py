@@ -65,6 +65,7 @@ class HttpOffer(PeerLink):
         await accept_description(self._pc, answer)
         self._stage = UNMET
         if await unless(connected, self.until_end()) is not None:
+            self._stage = ""  # it has ended the connection: that is no word on whether there is a way
             return False
         self._ready.set()
         self._start(self._watch_silence())

@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 WORD_TIMEOUT = 1.0  # s for the peer's goodbye, from when its end of the connection has closed
 GATHERING_TIMEOUT = 10.0  # s; aioice waits 5 s for the servers that it asks
 RETURN_AFTER, RETURN_INTERVAL = 1.0, 0.5  # s of a handshake without a relay, and between two looks whether it is back
+GIVEN_UP_AFTER = 5.0  # s of a handshake without a way, after which a peer that leaves has not met us either
 MAX_CHANNELS = 8  # that a client may open; it needs one
 APPLICATION = re.compile(r"^m=application .*?(?=^m=|\Z)", re.MULTILINE | re.DOTALL)  # the section of the channels
 DCMAP = re.compile(rf'^a=dcmap:(\d{{1,5}}) (?:[^\r\n]*;)?label="{COORDINATES}"', re.MULTILINE)
@@ -137,11 +138,14 @@ class PeerLink(Link):
 
     async def open(self, patience: float = HANDSHAKE_TIMEOUT) -> bool:
         """Shake hands, and note by what kind of way; see Link.open."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             opened = await super().open(patience)
         except SlowPeerError as error:
             raise SlowPeerError(f"{error}{forbidden(self._pc, self._ice.relay_url)}") from None
-        if not opened and (said := forbidden(self._pc, self._ice.relay_url)):
+        said = forbidden(self._pc, self._ice.relay_url)
+        if not opened and (said or (self._stage == UNMET and loop.time() - began >= GIVEN_UP_AFTER)):
             raise SlowPeerError(f"the peer has given up{UNMET}{said}")
         self.pair = pair_in_use(self._pc) if opened else None
         self._relay = relay_in_use(self._pc) if opened else None
