@@ -35,6 +35,7 @@ CONTOUR_POINTS = 300  # of a contour, that are looked at
 MIN_LINE = 12.0  # levels by which the line is lighter than what is beside it
 MIN_SEEN = 0.6  # of the points that must be there
 MAX_RESIDUAL = 0.7  # px of the film, root mean square
+CORE = 0.5  # of the line's height; what is below is also of what lies beside it, where the picture is out of focus
 ACROSS = 31  # places across the line, at which it is looked at
 STEPS = 6  # of Gauss-Newton, with each way to measure
 SECTION = 5  # points of a side, most of which have to be seen
@@ -288,7 +289,8 @@ def _see_line(luma: Image, layout: CodeLayout, mapping: Mapping) -> _Line | None
     base = profile[:, :1] + (profile[:, -1:] - profile[:, :1]) * np.linspace(0, 1, ACROSS)
     light = np.maximum(profile - base, 0)
     inside = ((at > 0) & (at < np.array(mapping.picture) - 1)).all(axis=(1, 2))
-    off = (light * across).sum(axis=1) / np.maximum(light.sum(axis=1), 1e-9)
+    core = np.maximum(profile - base - CORE * (profile.max(axis=1, keepdims=True) - base), 0)
+    off = (core * across).sum(axis=1) / np.maximum(core.sum(axis=1), 1e-9)
     return _Line(points, outward, off, (light.max(axis=1) >= MIN_LINE) & inside, light)
 
 

@@ -162,7 +162,7 @@ def test_look_out_of_focus_shows_a_ball_that_can_be_found(deviation: float, colo
         ball = ball_in(look)
         assert ball is not None
         errors.append(math.dist(ball, scene.position(k)))
-    assert np.mean(errors) < 0.07 * deviation
+    assert np.mean(errors) < (0.08 if color == "white" else 0.15)
 
 
 @pytest.mark.parametrize("around", [16.0, 235.0])
@@ -265,8 +265,9 @@ def test_look_at_a_film_that_is_partly_covered_is_worth_no_error(box: tuple[int,
         planes(image)[0][top:bottom, left:right] = window[top:bottom, left:right]
         look = viewer.look(on_screen((image, (100, 60))), n / 30)
         assert (look.reading.number in (0, 1 + n), look.whole) == (True, False)
-    viewer.look(on_screen((coded_image(SCENE, 40), (100, 60))), 1.0)
-    assert viewer.look(on_screen((coded_image(SCENE, 41), (100, 60))), 1.1).whole
+    for n in range(30, 50):
+        look = viewer.look(on_screen((coded_image(SCENE, 1 + n), (100, 60))), n / 30)
+    assert look.whole, "half a second after it was taken away"
 
 
 def test_look_at_two_films_of_one_run_shows_the_ball_of_the_number() -> None:
