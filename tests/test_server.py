@@ -587,7 +587,7 @@ async def test_server_remembers_the_last_clients_and_counts_all(
         (["--out", "a", "--csv", "b"], "--csv: has an effect without --out only"),
         (
             ["--require", "latency <= 5"],
-            "--require: 'latency <= 5': there is no figure 'latency'; there are frames.sent",
+            "--require: 'latency <= 5': there is no figure 'latency' (is late meant?); there are frames.sent",
         ),
         (["--require", "fast"], "--require: 'fast': must be NAME <= NUMBER"),
         (["--code", "--size", "160x120"], "--code: size 160x120: too small for the frame's number; at least 320x128"),
