@@ -73,6 +73,20 @@ def test_socket_that_knows_nothing_is_not_narrow():
     assert parse_info(INFO.pack(*NARROW[0][0])[:-1]) is None
 
 
+def test_other_systems_tell_nothing(monkeypatch: pytest.MonkeyPatch):
+    """What is called the same elsewhere has other fields."""
+
+    class Told:
+        """A socket that says what a narrow way looks like on Linux."""
+
+        def getsockopt(self, *_: int) -> bytes:
+            return INFO.pack(*NARROW[0][0])
+
+    assert width_of(Told()) is not None  # type: ignore[arg-type]
+    monkeypatch.setattr("sys.platform", "freebsd14")
+    assert width_of(Told()) is None  # type: ignore[arg-type]
+
+
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=7, max_size=7))
 def test_whatever_a_kernel_says_is_taken(said: list[int]):
     """Counters that are absurd make no error."""

@@ -12,6 +12,7 @@ busy_time; RFC 6298 for how a round trip is smoothed.
 
 import socket
 import struct
+import sys
 
 INFO = struct.Struct("=68xI28xI16xQ20xI4xIQQ")  # what parse_info unpacks
 HEADERS = 52  # bytes of IPv4 and TCP, with time stamps
@@ -22,9 +23,11 @@ WIDE = 50_000  # bytes / s that some of it was acknowledged at
 
 def width_of(connection: socket.socket) -> float | None:
     """Return how many bit / s a TCP connection carries to the peer; None where that is much, or unknown."""
+    if sys.platform != "linux":  # others say other things, or nothing
+        return None
     try:
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, INFO.size)
-    except (OSError, AttributeError):  # the latter: there is none on this system
+    except OSError:
         return None
     return parse_info(info)
 
