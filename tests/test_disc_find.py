@@ -109,15 +109,29 @@ def test_a_glance_sees_noise() -> None:
 
 
 @pytest.mark.parametrize("color", ["white", "red", "blue"])
-@pytest.mark.parametrize("radius", [14, 40, 120])
+@pytest.mark.parametrize("radius", [14, 19, 40, 120])
 def test_a_ring_is_no_ball_at_a_glance(color: str, radius: int) -> None:
     """A ring whose hole is a third of it or more has a disc's rim and is none, anywhere between the samples."""
-    for shift in range(4):
+    for shift in range(16):
         picture = np.zeros((480, 640, 3), np.uint8)
-        center = (320 + shift, 240 + shift // 2)
+        center = (320 + shift % 4, 240 + shift // 4)
         cv2.circle(picture, center, radius, COLORS[color], cv2.FILLED)
+        cv2.circle(picture, center, round(0.6 * radius), (0, 0, 0), cv2.FILLED)
+        assert look_at(to_i420(picture)).at_a_glance() is None
         cv2.circle(picture, center, round(0.75 * radius), (0, 0, 0), cv2.FILLED)
         assert find(to_i420(picture)) is None
+
+
+@pytest.mark.parametrize("share", [0.35, 0.48])
+def test_a_glance_leaves_to_care_what_else_is_a_third_as_bright(share: float) -> None:
+    """What is too dim for another ball may be one that a codec blurred: all samples say how bright it is."""
+    grey = round(255 * share)
+    image = both(
+        draw(Scene(radius=40), Point(100, 120)), draw(Scene(radius=6, color=(grey, grey, grey)), Point(400.3, 300.8))
+    )
+    look = look_at(image)
+    assert look.at_a_glance() is None
+    assert look.with_care() is not None
 
 
 @pytest.mark.parametrize("hidden", [0.2, 0.5, 0.8])
