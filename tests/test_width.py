@@ -24,6 +24,9 @@ WIDE = {
     "the same, and a loss": (112406, 1, 2475, 108000, 3, 9949, 256000),
     "the same, and both lost": (113003, 2, 2804, 107000, 4, 2824, 620000),
     "20 ms, and both lost": (50781, 2, 2806, 43000, 4, 4206, 388000),
+    "50 ms, and a burst of losses": (871718, 2, 2806, 104000, 3, 10039, 252000),
+    "20 ms, and all but the last lost": (813042, 3, 2806, 40000, 4, 446, 3284000),
+    "50 ms, and the connection's own beginning lost": (813000, 1, 2806, 104000, 3, 10039, 252000),
     "an acknowledgement held back for 200 ms": (26000, 0, 2475, 1000, 2, 1_448_000, 201000),
 }
 

@@ -18,6 +18,7 @@ INFO = struct.Struct("=68xI28xI16xQ20xI4xIQQ")  # what parse_info unpacks
 HEADERS = 52  # bytes of IPv4 and TCP, with time stamps
 MIN_TIME = 0.1  # s; less may be jitter
 SMOOTHING = 8  # the newest round trip's weight is an eighth
+MAX_AGAIN = 1  # segment that was sent again although it was not lost; more are a sign of loss
 WIDE = 50_000  # bytes / s that some of it was acknowledged at
 
 
@@ -39,6 +40,6 @@ def parse_info(info: bytes) -> float | None:
     smoothed, again, acknowledged, least, segments, rate, busy = INFO.unpack(info)
     seconds = (busy - least) / 1e6
     once = (smoothed - least) * SMOOTHING / 1e6  # s that the segments which were sent once took for their bytes
-    if rate >= WIDE or seconds < MIN_TIME or once < seconds / 2:
+    if rate >= WIDE or seconds < MIN_TIME or again > MAX_AGAIN or not seconds / 2 <= once <= segments * seconds:
         return None
     return float(8 * (acknowledged + HEADERS * (segments - again)) / seconds)
