@@ -209,7 +209,12 @@ def patience(text: str) -> float:
     Raises:
         argparse.ArgumentTypeError: it is none.
     """
-    return 0.0 if re.fullmatch(r"0+(\.0*)?", text, re.ASCII) else seconds(text)
+    if re.fullmatch(r"0+(\.0*)?", text, re.ASCII):
+        return 0.0
+    try:
+        return seconds(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be seconds, 0 or more") from None
 
 
 def number(rule: str) -> Callable[[str], float]:

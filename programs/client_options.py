@@ -36,7 +36,8 @@ def hues(text: str) -> tuple[float, float] | None:
     match = re.fullmatch(r"(\d{1,3})-(\d{1,3})", text, re.ASCII)
     if match is None or int(match[1]) > 360 or int(match[2]) > 360:
         names = ", ".join(color.HUES)
-        raise argparse.ArgumentTypeError(f"{text!r}: must be auto, {names}, or hues FROM-TO in degrees such as 340-20")
+        rule = f"must be auto, {names}, hues FROM-TO in degrees such as 340-20, or a colour such as #ff0000"
+        raise argparse.ArgumentTypeError(f"{text!r}: {rule}")
     return int(match[1]), int(match[2])
 
 

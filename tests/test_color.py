@@ -160,11 +160,13 @@ def test_client_takes_names_and_hues(text: str, expected: tuple[int, int] | None
 
 @pytest.mark.parametrize("text", ["", "plaid", "10", "10-", "-5-20", "0-361", "1.5-3", "٣-٤"])
 def test_client_refuses_other_colors(text: str, capsys: pytest.CaptureFixture[str]):
-    """Anything else is wrong usage, told in one line."""
+    """Anything else is wrong usage, told in one line with all that may be said."""
     with pytest.raises(SystemExit) as ending:
         client_options.parse_args([f"--color={text}"])
     assert ending.value.code == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert all(each in told for each in ("auto", *HUES, "340-20", "#ff0000"))
 
 
 @SLOW

@@ -87,3 +87,13 @@ def test_media_server_cannot_be_measured_without_node(
     monkeypatch.setattr(shutil, "which", lambda _: None)
     assert netlab.main(["--media-server", "--seconds", "1"]) == 1
     assert capsys.readouterr().err == "netlab.py: error: no node: Debian's packages nodejs and npm\n"
+
+
+def test_netlab_refuses_links_that_there_are_not(capsys: pytest.CaptureFixture[str]):
+    """A name that no link has is wrong usage, and told with the names that there are, before anything runs."""
+    with pytest.raises(SystemExit) as ending:
+        netlab.main(["--only", "5 % loss", "--only", "90 kbit"])
+    assert ending.value.code == 2
+    told = capsys.readouterr().err
+    assert "--only: '90 kbit'" in told
+    assert all(fault.name in told for fault in FAULTS)

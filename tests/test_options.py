@@ -106,6 +106,19 @@ def test_seconds_takes_nothing_else(text: str) -> None:
         options.seconds(text)
 
 
+@pytest.mark.parametrize("text", ["0", "00", "0.", "0.0"])
+def test_patience_may_be_none(text: str) -> None:
+    """Whoever is not to wait says 0."""
+    assert options.patience(text) == 0
+
+
+@pytest.mark.parametrize("text", ["", "-1", "-0", "nan", "inf", "ten"])
+def test_patience_takes_nothing_else(text: str) -> None:
+    """What is refused is told the rule that holds here, where 0 is one of the times."""
+    with pytest.raises(argparse.ArgumentTypeError, match="must be seconds, 0 or more"):
+        options.patience(text)
+
+
 @pytest.mark.parametrize("text", ["stun:stun.example.org:3478", "stun:192.0.2.1:1", "stun:host"])
 def test_stun_takes_an_address(text: str) -> None:
     """An address is a host, by name or number, and maybe a port."""

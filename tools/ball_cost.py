@@ -3,7 +3,7 @@
     python3 -m tools.ball_cost [--times 300]
 
 Prints a table: the processor's time in one process that does nothing else, so that all is in its caches. (In the loop,
-which has slept since the frame before, the same takes two to four times as long.)
+which has slept since the frame before, the same takes two to five times as long.)
 """
 
 import sys

@@ -274,6 +274,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--keep", type=Path, metavar="FOLDER", help="keep each run there, for python3 -m report RUN [RUN ...] (nowhere)"
     )
     args = parser.parse_args(argv)
+    for text in args.only:
+        if not any(text in fault.name for fault in FAULTS):
+            names = ", ".join(fault.name for fault in FAULTS)
+            parser.error(f"argument --only: {text!r}: no link's name has it; they are: {names}")
     reason = turn_missing() if args.relays else lacking_node() if args.media_server else missing()
     if reason is not None:
         print(f"netlab.py: error: {reason}", file=sys.stderr)

@@ -15,6 +15,8 @@ it no longer (tests/test_aiortc_internals.py).
     addresses                 no loopback address is ever gathered, and all others always
     playout                   a browser shows frames later than it could; one that was stopped, for half a minute
     connecting                a description that fails only when it is used is a traceback, and nobody learns of it
+    acknowledgements          every packet of a data channel has one: a quarter more of what many clients cost
+    asking                    a media server that is silent is missed after 12 s, not 3
 """
 
 import asyncio
