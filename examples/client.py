@@ -66,4 +66,7 @@ async def run(host: str = "127.0.0.1", port: str = "1234") -> None:
 
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(run(*sys.argv[1:]))
+        try:
+            asyncio.run(run(*sys.argv[1:]))
+        except OSError as error:
+            sys.exit(f"no server: {error}")

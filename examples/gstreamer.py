@@ -131,4 +131,7 @@ class Client:
 
 if __name__ == "__main__":
     Gst.init(None)
-    Client(*sys.argv[1:]).run()
+    try:
+        Client(*sys.argv[1:]).run()
+    except OSError as error:
+        sys.exit(f"no server: {error}")

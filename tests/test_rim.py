@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from common.disc import Disc, Floats
 from common.rim import STEP, Grids, Rim, rays_of, rim_of
+from support.discs import discs_near, share_of_points
 
-HEIGHT, WIDTH = 26.0, 34.0
+HEIGHT, WIDTH = 26, 34  # px
 
 
 def grids(*sides: float) -> Grids:
@@ -18,29 +19,19 @@ def grids(*sides: float) -> Grids:
     return Grids(np.array(sides)[:, None], HEIGHT, WIDTH)
 
 
-def share_of_points(disc: Disc, side: int) -> Floats:
-    """Return the share of points in each sample that lie in a disc, (rows, columns)."""
-    fine = 32
-    at = [np.arange(length * fine) / fine + 0.5 / fine - 0.5 for length in (int(HEIGHT), int(WIDTH))]
-    down, right = (at[0] - disc.y)[:, None], at[1] - disc.x
-    inside = np.hypot((right - disc.shear * down) / disc.stretch, down * disc.stretch) < disc.radius
-    step = side * fine
-    share: Floats = inside.reshape(int(HEIGHT) // side, step, int(WIDTH) // side, step).mean(axis=(1, 3))
-    return share
+def share_of(disc: Disc, side: int) -> Floats:
+    """Return the share of points in each sample of a grid that lie in a disc, (rows, columns)."""
+    return share_of_points(disc, HEIGHT, WIDTH, side, fine=32)
 
 
-@st.composite
-def discs(pick: st.DrawFn, lean: float = 0.0) -> Disc:
+def discs(lean: float = 0.0) -> st.SearchStrategy[Disc]:
     """Return discs whose rim passes through the picture, or nearly."""
-    radius, angle = pick(st.floats(3, 400)), pick(st.floats(0, 2 * math.pi))
-    x, y = pick(st.floats(-1, WIDTH)), pick(st.floats(-1, HEIGHT))
-    stretch, shear = 1 + pick(st.floats(-lean, lean)), pick(st.floats(-lean, lean))
-    return Disc(x - radius * math.cos(angle), y - radius * math.sin(angle), radius, stretch, shear)
+    return discs_near(HEIGHT, WIDTH, 3, 400, lean)
 
 
 def agrees(rim: Rim, disc: Disc, n: int, side: int, off: float) -> None:
     """Check one grid of a rim against points."""
-    share = share_of_points(disc, side)
+    share = share_of(disc, side)
     seen = np.ones(rim.where.shape[1], np.bool_) if rim.seen is None else rim.seen[n]
     where = rim.where[n][seen]
     assert np.abs(rim.coverage[n][seen] - share.ravel()[where]).max(initial=0) < off
@@ -71,7 +62,7 @@ def test_rays_meet_every_sample_on_the_rim(disc: Disc) -> None:
     rim = rim_of(disc, grids(1), within=False)
     if disc.radius * 2 * math.pi > rim.where.shape[1] / 2:
         return
-    share = share_of_points(disc, 1)
+    share = share_of(disc, 1)
     assert rim.seen is not None
     share.ravel()[rim.where[0][rim.seen[0]]] = 1
     assert not ((share > 0.1) & (share < 0.9)).any()
@@ -83,7 +74,7 @@ def test_a_step_along_the_slopes_goes_back_to_the_disc(x: float, y: float, radiu
     """By what the coverage of a disc a little aside differs, least squares find by how much it is."""
     near, disc, h = Disc(x, y, radius), Disc(x + 0.02 * way[0], y + 0.02 * way[1], radius + 0.01), 0.002
     rim = rim_of(near, grids(1), within=True)
-    difference = share_of_points(disc, 1).ravel()[rim.where[0]] - rim.coverage[0]
+    difference = share_of(disc, 1).ravel()[rim.where[0]] - rim.coverage[0]
     slopes = rim.slopes[:3]
     along = np.linalg.solve((slopes * rim.length[0]) @ slopes.T, slopes @ difference)
     assert along == pytest.approx([0.02 * way[0], 0.02 * way[1], 0.01], abs=2 * h + 0.004)

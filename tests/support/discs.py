@@ -18,14 +18,23 @@ def discs_near(pick: st.DrawFn, rows: int, columns: int, least: float, most: flo
     return Disc(x - radius * math.cos(angle), y - radius * math.sin(angle), radius, stretch, shear)
 
 
-def share_of_points(disc: Disc, rows: int, columns: int) -> Floats:
-    """Return the share of 64 x 64 points in each sample that lie in a disc, (rows, columns)."""
-    fine = 64
-    points = (np.arange(fine) + 0.5) / fine - 0.5
-    x = (np.arange(columns)[:, None] + points).ravel() - disc.x
-    y = (np.arange(rows)[:, None] + points).ravel()[:, None] - disc.y
-    inside = np.hypot((x - disc.shear * y) / disc.stretch, y * disc.stretch) < disc.radius
-    share: Floats = inside.reshape(rows, fine, columns, fine).mean(axis=(1, 3))
+def share_of_points(disc: Disc, rows: int, columns: int, side: int = 1, fine: int = 64) -> Floats:
+    """Return the share of points in each sample that lie in a disc.
+
+    Args:
+        disc: in px.
+        rows, columns: of the picture, px.
+        side: of a sample, px.
+        fine: points along either side of a px.
+
+    Returns:
+        (rows / side, columns / side).
+    """
+    down, right = ((np.arange(length * fine) + 0.5) / fine - 0.5 for length in (rows, columns))
+    down, right = (down - disc.y)[:, None], right - disc.x
+    inside = np.hypot((right - disc.shear * down) / disc.stretch, down * disc.stretch) < disc.radius
+    step = side * fine
+    share: Floats = inside.reshape(rows // side, step, columns // side, step).mean(axis=(1, 3))
     return share
 
 
