@@ -88,7 +88,10 @@ def _row(name: str, base: float, other: float, bases: Column, others: Column, bl
     with np.errstate(divide="ignore", invalid="ignore"):
         apart, ratios = others - bases, others / bases
         ratio = float(np.float64(other) / np.float64(base))
-    return Row(name, base, other, _interval_of(other - base, apart, blocks), _interval_of(ratio, ratios, blocks))
+    times = _interval_of(ratio, ratios, blocks)
+    if times.low < 0 <= ratio:  # few blocks make it wide
+        times = times._replace(low=0.0)
+    return Row(name, base, other, _interval_of(other - base, apart, blocks), times)
 
 
 def _interval_of(value: float, drawn: Column, blocks: int) -> Interval:

@@ -285,6 +285,16 @@ def test_five_milliseconds_show_as_five(tmp_path: Path) -> None:
     assert rows["latency, ms: p95"].difference.low < 5 < rows["latency, ms: p95"].difference.high
 
 
+def test_ratio_of_short_runs_is_above_nought(tmp_path: Path) -> None:
+    """However little two runs say, none has a latency that is a negative multiple of the other's."""
+    both = [read(write_run(tmp_path / str(seed), 150, seed=seed)) for seed in (0, 1)]
+    for each in both:
+        each.frames["latency_ms"][each.frames.seconds < 1] *= 30  # as in the second of a start
+    known = [row.ratio for row in compare(both[0], both[1]) if row.ratio.known]
+    assert known
+    assert all(0 <= ratio.low <= ratio.value for ratio in known)
+
+
 def test_blocks_of_a_second_are_wider_than_frames(tmp_path: Path) -> None:
     """Frames of one second have their delay in common; taken one by one they would seem to say more than they do."""
     run = read(write_run(tmp_path / "run", 900, clients=2))

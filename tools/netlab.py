@@ -276,7 +276,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     for text in args.only:
         if not any(text in fault.name for fault in FAULTS):
-            names = ", ".join(fault.name for fault in FAULTS)
+            names = "; ".join(fault.name for fault in FAULTS)
             parser.error(f"argument --only: {text!r}: no link's name has it; they are: {names}")
     reason = turn_missing() if args.relays else lacking_node() if args.media_server else missing()
     if reason is not None:
