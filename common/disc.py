@@ -62,8 +62,7 @@ class _Edges(NamedTuple):
     """The edges of samples as seen from a disc's centre; what lies outside of the disc is moved to its rim.
 
     u: x of the left and the right edge, v: y of the upper and the lower edge; half_u, half_v: half the length of the
-    disc's chord along each. They broadcast to (corners down, corners across), or that and (N,). For an ellipse all is
-    as through glasses that make it round.
+    disc's chord along each. They broadcast to (corners down, corners across), or that and the shape of the samples.
     """
 
     radius: float | Floats

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from common.disc import Disc, Plane, area_in
-from common.disc_fit import Layer, approach, find_rim, fit_disc
+from common.disc_fit import Layer, approach, find_rim, fit_disc, is_seen
 
 EVERY = 4  # px between the samples of the glance: a disc of radius 3 has at least one of them
 LARGE = 24  # samples; of what is less wide a glance does not say well enough where it is
@@ -61,7 +61,7 @@ class _Look:
         middle = Disc(left + (width - EVERY) / 2, top + (height - EVERY) / 2, math.sqrt(area / math.pi))
         start = approach(self._layers[glimpse.layer], side, middle)
         disc = start and self._fit(start)
-        return disc if disc and self._fills(disc, area, EVERY / 2, GLANCED) else None
+        return disc if disc and self._is_seen(disc, area, EVERY / 2, GLANCED) else None
 
     def with_care(self, window: Sequence[int] | None = None) -> Disc | None:
         """Find a disc by all samples of the picture, or of a window in it (left, top, right, bottom), px and even."""
@@ -72,19 +72,25 @@ class _Look:
             start = begin(blob)
             disc = start and self._fit(start)
             if disc is not None:
-                return disc if self._fills(disc, blob.area * blob.side**2, blob.side, FILLED) else None
+                return disc if self._is_seen(disc, blob.area * blob.side**2, blob.side, FILLED) else None
         return None
 
     def _fit(self, start: Disc) -> Disc | None:
         """Return the disc that is to be seen near another, px."""
         return fit_disc(((1, self._layers[:1]), (2, self._layers[1:])), start, self._contrast / 2)
 
-    def _fills(self, disc: Disc, area: float, blur: float, share: tuple[float, float]) -> bool:
-        """Return whether so much of a picture, px, that is sharp to `blur` px, fills a disc by a share, least and most.
+    def _is_seen(self, disc: Disc, area: float, blur: float, share: tuple[float, float]) -> bool:
+        """Return whether enough of a disc is seen: of its rim, and of what it is filled with.
 
         A ring has a rim, too, but does not fill it; a small blob is a blurred one.
+
+        Args:
+            disc: in px.
+            area: of what is seen, px.
+            blur: px, to which that is sharp.
+            share: of the disc that it has to be, least and most.
         """
-        if disc.radius < self._least * 0.75:  # a speck of noise
+        if disc.radius < self._least * 0.75 or not is_seen(disc, self._rows, self._columns):  # the former is noise
             return False
         whole, rim = area_in(disc, self._rows, self._columns), 2 * math.pi * disc.radius * blur
         return share[0] * whole - rim / 4 < area < share[1] * whole + rim
@@ -98,7 +104,7 @@ class _Look:
         middle = picture[max(0, y - size) : y + size + 1, max(0, x - size) : x + size + 1]
         level = cv2.mean(middle)[0] if size > 1 else float(middle.max())
         core = cv2.dilate(cv2.threshold(box, level / 2, 255, cv2.THRESH_BINARY)[1], np.ones((3, 3), np.uint8))
-        moments = cv2.moments(cv2.min(cv2.bitwise_and(box, core), level))  # type: ignore[call-overload]  # as above
+        moments = cv2.moments(cv2.min(cv2.bitwise_and(box, core), level))  # type: ignore[call-overload]  # no scalars in its stub
         if not moments["m00"]:
             return None
         x_mean, y_mean = moments["m10"] / moments["m00"] + left, moments["m01"] / moments["m00"] + top
@@ -143,7 +149,7 @@ class _Glimpse(NamedTuple):
 def _glance(layers: Sequence[Layer], contrast: float) -> _Glimpse | None:
     """Look at every fourth px; return what is to be seen if that is one thing, and nothing else nearly as bright."""
     parts = [
-        cv2.absdiff(_thinned(plane, step), float(background))  # type: ignore[call-overload]  # its stub lacks scalars
+        cv2.absdiff(_thinned(plane, step), float(background))  # type: ignore[call-overload]  # no scalars in its stub
         for (plane, background), step in zip(layers, (EVERY, EVERY // 2, EVERY // 2), strict=True)
     ]
     differs = cv2.max(parts[0], cv2.max(parts[1], parts[2]))
@@ -243,7 +249,7 @@ def _difference(layers: Sequence[Layer]) -> Plane:
     if luma.shape != u.shape:
         luma = cv2.resize(luma, u.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     parts = [
-        cv2.absdiff(plane, float(layer.background))  # type: ignore[call-overload]  # as above
+        cv2.absdiff(plane, float(layer.background))  # type: ignore[call-overload]  # no scalars in its stub
         for plane, layer in zip((luma, *(layer.plane for layer in layers[1:])), layers, strict=True)
     ]
     half: Plane = cv2.addWeighted(parts[0], 0.5, cv2.add(parts[1], parts[2]), 0.5, 0)

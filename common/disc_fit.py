@@ -77,7 +77,7 @@ def approach(layer: "Layer", side: int, disc: Disc) -> Disc | None:
     Args:
         layer: in which it is seen well.
         side: of its samples, px.
-        disc: in px; at least 12 samples in radius.
+        disc: in px; it is moved, and grows, by less than half of its radius.
     """
     rows, columns = layer.plane.shape
     local = _scaled(disc, side)
@@ -94,12 +94,17 @@ def approach(layer: "Layer", side: int, disc: Disc) -> Disc | None:
     if not _is_within(local, ASIDE[-1, 0], rows, columns):
         used = slopes * ((x[-1] > 0) & (x[-1] < columns - 1) & (y[-1] > 0) & (y[-1] < rows - 1))
     found, along = cv2.solve(used @ slopes.T, used @ edge[:, None], flags=cv2.DECOMP_CHOLESKY)
-    if not found:
+    if not found or np.abs(along).max() > min(float(ASIDE[-1, 0]), local.radius / 2):  # it was not seen, so far off
         return None
     right, down, outward = (side * along[:, 0]).tolist()
     radius = disc.radius + outward
     radius += (right * right + down * down) / (4 * radius)  # seen from beside its middle a disc is smaller
     return Disc(disc.x + right, disc.y + down, radius)
+
+
+def is_seen(disc: Disc, rows: int, columns: int) -> bool:
+    """Return whether enough of a disc's rim is in a picture to say where it is."""
+    return _is_within(disc, 0, rows, columns) or _share_seen(disc, rows, columns) >= LEAST_SEEN
 
 
 def _fit_circle(x: Floats, y: Floats, good: npt.NDArray[np.bool_], rows: int, columns: int) -> Disc | None:
@@ -124,7 +129,7 @@ def _fit_circle(x: Floats, y: Floats, good: npt.NDArray[np.bool_], rows: int, co
         off = np.abs(np.hypot(x - center_x, y - center_y) - radius)
         chosen = good & (off < max(0.75, 2.5 * float(np.median(off[chosen]))))
     good = chosen
-    seen = _share_seen(Disc(center_x, center_y, radius), rows, columns)
+    seen = _share_seen(Disc(center_x, center_y, radius), rows, columns, 0.5)
     if seen < LEAST_SEEN or _share_of_circle(x[good] - center_x, y[good] - center_y) < 0.8 * seen:
         return None
     if seen < 1 or good.sum() < 0.8 * RAYS:
@@ -136,10 +141,10 @@ def _fit_circle(x: Floats, y: Floats, good: npt.NDArray[np.bool_], rows: int, co
     return disc if _is_round(disc) else None
 
 
-def _share_seen(disc: Disc, rows: int, columns: int) -> float:
-    """Return which share of a disc's rim is in a picture."""
-    x, y = disc.x + disc.radius * COS, disc.y + disc.radius * SIN
-    return float(((x > -1) & (x < columns) & (y > -1) & (y < rows)).mean())
+def _share_seen(disc: Disc, rows: int, columns: int, beside: float = 0.0) -> float:
+    """Return which share of a disc's rim is in a picture, or so many samples beside it."""
+    x, y = disc.x + 0.5 + disc.radius * COS, disc.y + 0.5 + disc.radius * SIN
+    return float(((x > -beside) & (x < columns + beside) & (y > -beside) & (y < rows + beside)).mean())
 
 
 def _is_round(disc: Disc) -> bool:
@@ -254,14 +259,18 @@ def _steps(grids: Grids, sights: Sequence[_Sight], disc: Disc) -> Iterator[tuple
         residual *= rim.seen[of]
     wanted = residual @ slopes.T
     radii = (disc.radius / grids.sides[of, 0]).tolist()
+    solved = []
     for k, (n, radius) in enumerate(zip(of, radii, strict=True)):
         count = 5 if within and radius > SMALLEST_OVAL else 3
-        _, solution = cv2.solve(matrices[n][:count, :count], wanted[k, :count, None], flags=cv2.DECOMP_CHOLESKY)
+        found, solution = cv2.solve(matrices[n][:count, :count], wanted[k, :count, None], flags=cv2.DECOMP_CHOLESKY)
         along[k, :count] = solution[:, 0]
+        solved.append(found)
     residual -= (along @ slopes) * length
     squares = (residual * residual * length).sum(axis=1).tolist()
     steps = along.tolist()
     for k, (n, radius) in enumerate(zip(of, radii, strict=True)):
+        if not solved[k]:  # too little of the rim is to be seen
+            continue
         variance = squares[k] / lengths[n] + 1 / (12 * float(sights[k].level[0]) ** 2)  # and of rounding
         if max(map(abs, steps[k])) < MAX_STEP and variance < HARDEST:
             seen = None if rim.seen is None else rim.seen[n]

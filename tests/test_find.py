@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ball_track import COLORS, MIN_SIDE, Image, Point, Scene, blank, draw, find
+from ball_track import COLORS, MIN_SIDE, Image, Point, Scene, blank, draw, find, planes
 from bench.clips import to_i420
 from common.disc import Floats
 from support.places import SIZES, errors, given_value, places
@@ -234,3 +234,43 @@ def test_find_raises_for_an_image_too_small_and_nothing_else(size: tuple[int, in
                 find(image)
         else:
             assert find(image) is None
+
+
+@pytest.mark.parametrize("light", [(235, 128, 128), (40, 128, 128), (81, 90, 240)])
+def test_find_finds_nothing_where_all_is_light(light: tuple[int, int, int]) -> None:
+    """A picture that is light all over shows no rim, whatever its size, and no ball: it is none that fills it."""
+    for width in range(MIN_SIDE, 72, 2):
+        for height in range(MIN_SIDE, 72, 2):
+            image = blank(width, height)
+            for plane, level in zip(planes(image), light, strict=True):
+                plane[:] = level
+            assert find(image) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "discs"),
+    [
+        ((38, 20), [(34, 9, 11), (19, 10, 4)]),
+        ((42, 26), [(16, 12, 6), (2, 4, 6)]),
+        ((28, 20), [(9, 7, 10), (19, 11, 4)]),
+        ((16, 30), [(9, 21, 3), (8, 10, 10)]),
+        ((22, 54), [(7, 21, 6), (12, 2, 10)]),
+    ],
+)
+def test_find_finds_nothing_in_what_two_discs_make(size: tuple[int, int], discs: list[tuple[int, int, int]]) -> None:
+    """Two discs (x, y, radius) that nearly touch, and of which the picture shows a part, are no ball and no error."""
+    image = blank(*size)
+    for x, y, radius in discs:
+        cv2.circle(image[: size[1]], (x, y), radius, 235, cv2.FILLED)
+    assert find(image) is None
+
+
+@pytest.mark.parametrize("color", ["white", "red", "blue"])
+@pytest.mark.parametrize("radius", [3.5, 4, 5, 20])
+def test_find_finds_a_ball_whose_rim_is_hardly_seen_where_it_is_or_not_at_all(radius: float, color: str) -> None:
+    """Where an edge or a corner of the picture cuts off more than half of its rim, what is left is no smaller ball."""
+    scene = Scene(color=COLORS[color], radius=radius)
+    for out in (np.arange(-0.8, 0.46, 0.04) * radius).tolist():
+        for center in (Point(out, 200.3), Point(300, 479 - out), Point(out, out), Point(639 - out, 1.2 * out)):
+            found = find(draw(scene, center))
+            assert found is None or math.dist(found, center) < 0.05
