@@ -170,14 +170,22 @@ class Draft:
             part.close()
 
 
-def drafts_of(path: Path) -> list[Path]:
-    """Return what is there of a file that is not finished, or never was: the newest first."""
+def drafts_of(path: Path, after: int = 0) -> list[Path]:
+    """Return what is there of a file that is not finished, or never was, and changed after a time (ns): newest first.
+
+    Each may be gone by the time that it is asked for: who writes it has begun the next one, or ended.
+    """
     pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]+\.part")
-    try:
-        found = [(each.stat().st_mtime_ns, each) for each in path.parent.iterdir() if pattern.fullmatch(each.name)]
-    except OSError:
-        return []
-    return [each for _, each in sorted(found, reverse=True)]
+    while True:
+        try:
+            found = [(each.lstat().st_mtime_ns, each) for each in path.parent.iterdir() if pattern.fullmatch(each.name)]
+        except FileNotFoundError:  # one of them, just now; or the folder
+            if path.parent.exists():
+                continue
+            return []
+        except OSError:
+            return []
+        return [each for changed, each in sorted(found, reverse=True) if changed > after]
 
 
 class _Sink(Protocol):

@@ -223,6 +223,8 @@ class SharedEncoder:
         if self._encoding is not None:
             self._encoding.cancel()
             await asyncio.wait([self._encoding])
+        for each in self._waiting:  # it was cancelled before it had begun
+            each.cancel()
         await asyncio.to_thread(self._thread.shutdown)  # what it is busy with takes a while
 
 

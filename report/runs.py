@@ -139,11 +139,9 @@ def _finished(path: Path) -> Path:
 
 def _newest(path: Path) -> list[Path]:
     """Return what there is of a file, the newest first: itself, and what a killed server has left instead."""
-    drafts = drafts_of(path.resolve())
     if path.exists():
-        changed = path.stat().st_mtime_ns
-        drafts = [*(each for each in drafts if each.stat().st_mtime_ns > changed), path]
-    return drafts
+        return [*drafts_of(path.resolve(), after=path.stat().st_mtime_ns), path]
+    return drafts_of(path.resolve())
 
 
 def _read_newest(path: Path) -> tuple[dict[str, Any], bool]:
@@ -152,14 +150,18 @@ def _read_newest(path: Path) -> tuple[dict[str, Any], bool]:
     Raises:
         ReportError: it cannot be read.
     """
-    drafts = _newest(path)
-    if not drafts or drafts[0] == path:
-        return read_summary(path), True
-    for draft in drafts:
-        if draft != path:
-            with contextlib.suppress(ReportError):
-                return read_summary(draft), False
-    return {}, False
+    before = list[Path]()
+    while True:
+        drafts = _newest(path)
+        if not drafts or drafts[0] == path:
+            return read_summary(path), True
+        for draft in drafts:
+            if draft != path:
+                with contextlib.suppress(ReportError):
+                    return read_summary(draft), False
+        if drafts == before:  # else the server may have begun the next one meanwhile, and ended the last
+            return {}, False
+        before = drafts
 
 
 def _read_table(path: Path) -> Frames:
@@ -168,8 +170,13 @@ def _read_table(path: Path) -> Frames:
     Raises:
         ReportError: they cannot be read.
     """
-    newest = next(iter(_newest(path)), path)
-    return read_frames(newest, broken=newest != path)
+    while True:
+        newest = next(iter(_newest(path)), path)
+        try:
+            return read_frames(newest, broken=newest != path)
+        except ReportError:
+            if newest == path or newest.exists() or newest.is_symlink():  # else the server has named it
+                raise
 
 
 def read_summary(path: Path) -> dict[str, Any]:

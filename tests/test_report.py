@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from ball_track import Point
+from common.files import Draft, WholeFile
 from protocol.matching import stamp
 from report.__main__ import main
 from report.comparing import HEADINGS, blocks_of, cells, compare, markdown, number, obstacles, settings_that_differ
@@ -186,6 +188,33 @@ def test_files_of_a_killed_server_are_read_by_the_names_that_they_would_have_got
     for end in range(0, len(rows), 97):
         table.write_bytes(rows[:end])
         assert len(read(folder).frames) <= rows[:end].count(b"\n")
+
+
+def test_run_is_read_while_its_server_writes(tmp_path: Path) -> None:
+    """Whenever one looks there is a summary so far, and no error: the next one is there before the last one goes."""
+    folder = write_run(tmp_path / "run", 30)
+    rows, summary = (folder / "frames.csv").read_text(), (folder / "summary.json").read_text()
+    (folder / "summary.json").unlink()
+    draft, over = Draft(folder / "summary.json"), threading.Event()
+    draft.write(summary)
+
+    def go_on() -> None:
+        while not over.is_set():
+            draft.write(summary)
+            with WholeFile(folder / "frames.csv") as table:
+                table.write(rows)
+
+    writer = threading.Thread(target=go_on)
+    writer.start()
+    try:
+        for _ in range(300):
+            run = read(folder)
+            assert (run.over, run.summary) == (False, json.loads(summary))
+            assert len(run.frames) in {0, 30}
+    finally:
+        over.set()
+        writer.join()
+        draft.close()
 
 
 def test_rows_are_read_in_the_order_of_the_frames(tmp_path: Path) -> None:

@@ -227,14 +227,15 @@ async def test_next_shows_a_later_frame_than_one_has_from_elsewhere(codec: str) 
     await other.close()
 
 
-async def test_close_ends_the_encode_that_is_under_way() -> None:
-    """Closed in the middle, and twice, it waits for nobody and leaves no thread behind."""
+@pytest.mark.parametrize("turns", [1, 2], ids=["before it has begun", "in the middle"])
+async def test_close_ends_the_encode_that_is_under_way(turns: int) -> None:
+    """Closed whenever it may be, and twice, it waits for nobody and leaves nothing behind."""
     slow = Film(Scene(64, 64, fps=1, radius=10, speed=10))
     shared = SharedEncoder(slow, "vp8", DEFAULT_BITRATE)
     await collect(shared, 1)
     waiting = asyncio.create_task(shared.next(0))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    for _ in range(turns):
+        await asyncio.sleep(0)
     async with asyncio.timeout(DEADLINE):
         await shared.close()
         await asyncio.wait([waiting])

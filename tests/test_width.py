@@ -28,6 +28,7 @@ WIDE = {
     "20 ms, and all but the last lost": (813042, 3, 2806, 40000, 4, 446, 3284000),
     "50 ms, and the connection's own beginning lost": (813000, 1, 2806, 104000, 3, 10039, 252000),
     "an acknowledgement held back for 200 ms": (26000, 0, 2475, 1000, 2, 1_448_000, 201000),
+    "200 ms, and an acknowledgement held back for 200 ms": (226000, 0, 3400, 201000, 3, 14400, 402000),
 }
 
 

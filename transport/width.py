@@ -20,6 +20,7 @@ MIN_TIME = 0.1  # s; less may be jitter
 SMOOTHING = 8  # the newest round trip's weight is an eighth
 MAX_AGAIN = 1  # segment that was sent again although it was not lost; more are a sign of loss
 WIDE = 50_000  # bytes / s that some of it was acknowledged at
+ALL = 1.25  # times that all of it has to have been slow: of one acknowledgement that was held back it is once
 
 
 def width_of(connection: socket.socket) -> float | None:
@@ -40,6 +41,6 @@ def parse_info(info: bytes) -> float | None:
     smoothed, again, acknowledged, least, segments, rate, busy = INFO.unpack(info)
     seconds = (busy - least) / 1e6
     once = (smoothed - least) * SMOOTHING / 1e6  # s that the segments which were sent once took for their bytes
-    if rate >= WIDE or seconds < MIN_TIME or again > MAX_AGAIN or not seconds / 2 <= once <= segments * seconds:
+    if rate >= WIDE or seconds < MIN_TIME or again > MAX_AGAIN or not ALL * seconds <= once <= segments * seconds:
         return None
     return float(8 * (acknowledged + HEADERS * (segments - again)) / seconds)
