@@ -94,9 +94,10 @@ def approach(layer: "Layer", side: int, disc: Disc) -> Disc | None:
     if not _is_within(local, ASIDE[-1, 0], rows, columns):
         used = slopes * ((x[-1] > 0) & (x[-1] < columns - 1) & (y[-1] > 0) & (y[-1] < rows - 1))
     found, along = cv2.solve(used @ slopes.T, used @ edge[:, None], flags=cv2.DECOMP_CHOLESKY)
-    if not found or np.abs(along).max() > min(float(ASIDE[-1, 0]), local.radius / 2):  # it was not seen, so far off
+    steps = along[:, 0].tolist()
+    if not found or max(map(abs, steps)) > min(ASIDE[-1, 0], local.radius / 2):  # so far off, it was not seen
         return None
-    right, down, outward = (side * along[:, 0]).tolist()
+    right, down, outward = (side * step for step in steps)
     radius = disc.radius + outward
     radius += (right * right + down * down) / (4 * radius)  # seen from beside its middle a disc is smaller
     return Disc(disc.x + right, disc.y + down, radius)
