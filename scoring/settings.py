@@ -25,23 +25,18 @@ class Settings:
     """
 
     def __init__(self, options: Mapping[str, Any], command: Sequence[str] = ()) -> None:
-        self._options = {name: plain(value) for name, value in options.items()}
-        self._command = [plain(word) for word in command]
-        self._started = datetime.now(UTC)
+        self._settings = {  # read now: at the end there may be no descriptor left to read it with
+            "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "command": [plain(word) for word in command],
+            "options": {name: plain(value) for name, value in options.items()},
+            "versions": versions(),
+            "machine": {"system": platform.platform(), "processor": processor(), "cores": os.cpu_count()},
+        }
         self._used = time.process_time()
 
     def summary(self) -> dict[str, Any]:
         """Return what summary.json tells of it, as plain values, with the processor time used since (s)."""
-        return {
-            "server_cpu_s": time.process_time() - self._used,
-            "settings": {
-                "started": self._started.isoformat(timespec="milliseconds"),
-                "command": self._command,
-                "options": self._options,
-                "versions": versions(),
-                "machine": {"system": platform.platform(), "processor": processor(), "cores": os.cpu_count()},
-            },
-        }
+        return {"server_cpu_s": time.process_time() - self._used, "settings": self._settings}
 
 
 def plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 import json
 import operator
 import platform
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,20 @@ def test_server_without_a_client_keeps_no_budget() -> None:
     with run("server.py", "--signaling-port", free_port(), "--duration", 0.2, "--require", "lost <= 100 %") as serving:
         assert serving.wait() == 3
     assert serving.lines[-1] == "not held: lost <= 100 %: nothing was scored\n"
+
+
+def test_settings_are_told_where_no_file_can_be_opened() -> None:
+    """What a run was made with is known from its beginning: with all descriptors in use it is told all the same."""
+    settings = Settings({"fps": 30.0})
+    told = settings.summary()["settings"]
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limit[1]))
+    try:
+        again = settings.summary()["settings"]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    assert again == told
+    assert told["versions"]["numpy"]
 
 
 def test_settings_keep_no_password() -> None:

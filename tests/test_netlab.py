@@ -110,7 +110,7 @@ def test_what_gets_lost_is_sent_before_it_is_asked_for_and_said_again(tmp_path: 
 
 
 def test_narrow_connection_gets_a_lower_bit_rate(tmp_path: Path):
-    """At 150 kbit/s the client steps down and stays current; the other one is left alone."""
+    """At 150 kbit/s the client gets a lower rung and stays current; the other one is left alone."""
     path, rows_path = tmp_path / "s.json", tmp_path / "s.csv"
     files = ("--summary", path, "--csv", rows_path)
     with (
@@ -127,7 +127,6 @@ def test_narrow_connection_gets_a_lower_bit_rate(tmp_path: Path):
     by_peer = {each["peer"].partition(":")[0]: each for each in read_summary(path)["clients"]}
     near_network, far_network = by_peer[SERVER_ADDRESS]["network"], by_peer[CLIENT_ADDRESS]["network"]
     assert far_network["rung"] > 0
-    assert far_network["rung_changes"] > 0
     assert far_network["bitrate"] < 500_000
     assert far_network["kbit_s"] < 150
     assert near_network["resent_asked"] + near_network["resent_unasked"] <= 10
