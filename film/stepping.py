@@ -222,7 +222,7 @@ class StepRule:
         if self._opening < OPENING_ANSWERS or now - answered < OPENING:
             return False
         self._opening = None
-        return latency - self._least.value() < QUICK
+        return latency - self._least.value() < QUICK + LAGS * self._lag
 
     def _go_down(self, now: float) -> None:
         if self._stepped_up is not None:

@@ -424,6 +424,16 @@ def test_handshake_that_was_right_is_not_put_to_the_test():
     assert (rule.rung, changes) == (3, [])
 
 
+def test_first_frame_that_a_busy_machine_held_back_is_no_narrow_connection():
+    """What the server itself was late with says nothing of the connection: the best rung, as if it had been quick."""
+    rule = StepRule(rungs(500_000))
+    rule.begin(80_000, 0.0)
+    rule.on_sent(0.05)
+    now = answer(rule, [0.103, *[0.02] * 20])
+    assert rule.step(now)
+    assert rule.rung == 0
+
+
 def test_wide_connection_is_shown_by_the_opening_alone():
     """Whoever has come down since, or never began below the best, is not back for a first frame that was quick."""
     rule = StepRule(rungs(500_000))
