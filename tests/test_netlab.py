@@ -35,7 +35,7 @@ def test_every_coordinate_is_scored_against_its_own_frame_under_loss(tmp_path: P
     assert summary["frames"]["unmatched"] == 0
     assert summary["error_px"]["p99"] < 1  # the ball moves 8 px from one frame to the next
     assert summary["latency_ms"]["p50"] > 80  # there and back
-    assert len(read_rows(rows_path, 1)) == summary["frames"]["sent"]
+    assert len(read_rows(rows_path)) == summary["frames"]["sent"]  # of whichever dial came through
 
 
 def test_video_and_coordinates_flow_again_after_a_blackout(tmp_path: Path):

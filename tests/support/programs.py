@@ -49,8 +49,10 @@ def read_summary(path: Path) -> dict[str, Any]:
     return summary
 
 
-def read_rows(path: Path, client: int) -> list[dict[str, str]]:
-    """Return a client's rows of a CSV, in the order of the frames, checked to tell of each frame once."""
-    rows = [row for row in csv.DictReader(path.read_text().splitlines()) if row["client"] == str(client)]
-    assert len({row["k"] for row in rows}) == len(rows)
-    return sorted(rows, key=lambda row: int(row["k"]))
+def read_rows(path: Path, client: int | None = None) -> list[dict[str, str]]:
+    """Return a client's rows of a CSV, or all, in the order of the frames, checked to tell of each frame once."""
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    if client is not None:
+        rows = [row for row in rows if row["client"] == str(client)]
+    assert len({(row["client"], row["k"]) for row in rows}) == len(rows)
+    return sorted(rows, key=lambda row: (int(row["client"]), int(row["k"])))
