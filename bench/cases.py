@@ -197,23 +197,35 @@ def quantiles(name: str, values: Sequence[float]) -> Figures:
 
 
 @dataclass(frozen=True)
-class Floor(Case):
-    """Encoding and decoding alone: what no loop can go below with these codecs.
+class Coded(Case):
+    """A drawn film that goes through a codec.
 
-    codec: vp8 or h264; encoder: shared, or aiortc's own; width, height: px; fps: frames / s; bitrate: bit / s, of the
-    shared one.
+    codec: vp8 or h264; width, height: px; fps: frames / s; bitrate: bit / s.
     """
 
     codec: str = "vp8"
-    encoder: str = "shared"
     width: int = 640
     height: int = 480
     fps: float = 30.0
     bitrate: int = 500_000
 
+    def scene(self, seed: int) -> Scene:
+        """Return what is filmed. seed: of the ball's path."""
+        return Scene(self.width, self.height, self.fps, seed=seed)
+
+
+@dataclass(frozen=True)
+class Floor(Coded):
+    """Encoding and decoding alone: what no loop can go below with these codecs.
+
+    encoder: shared, or aiortc's own, which takes no bit rate.
+    """
+
+    encoder: str = "shared"
+
     def measure(self, seed: int, seconds: float, keep: Path | None = None) -> Figures:  # noqa: ARG002  # no run
         """Encode and decode each frame when it is due: a processor that has slept is slower than one that has not."""
-        scene = Scene(self.width, self.height, self.fps, seed=seed)
+        scene = self.scene(seed)
         encode, decode = floor_codec(scene, self.codec, self.encoder, self.bitrate)
         took: list[float] = []
         start = time.monotonic()
@@ -232,7 +244,7 @@ def floor_codec(
     """Return what turns (k, I420 image) into data, and what turns that into pictures again.
 
     Args:
-        codec, encoder, bitrate: as in Floor.
+        codec, encoder, bitrate: as in Coded and Floor.
     """
     import av
     from aiortc import RTCRtpCodecParameters

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from ball_track import Point, Scene, draw, find
-from bench.cases import WARM_UP, BenchError, Case, Figures, floor_codec, quantiles
+from bench.cases import WARM_UP, BenchError, Coded, Figures, floor_codec, quantiles
 from common.memory import keep_freed_memory
 from common.processes import context, share
 
@@ -22,21 +22,12 @@ NOTHING = Point(math.nan, math.nan)
 
 
 @dataclass(frozen=True)
-class Chain(Case):
-    """Draw, encode, decode, share, find and report, one blocking call after the other, in three processes.
-
-    codec: vp8 or h264; width, height: px; fps: frames / s; bitrate: bit / s.
-    """
-
-    codec: str = "vp8"
-    width: int = 640
-    height: int = 480
-    fps: float = 30.0
-    bitrate: int = 500_000
+class Chain(Coded):
+    """Draw, encode, decode, share, find and report, one blocking call after the other, in three processes."""
 
     def measure(self, seed: int, seconds: float, keep: Path | None = None) -> Figures:  # noqa: ARG002  # no run
         """Film, and wait for each frame's coordinate."""
-        scene = Scene(self.width, self.height, self.fps, seed=seed)
+        scene = self.scene(seed)
         ours, theirs = context.Pipe()
         decoding = context.Process(target=decode_and_share, args=(theirs, scene, self.codec, self.bitrate))
         decoding.start()

@@ -61,7 +61,7 @@ def latency_part() -> Part:
             Loop(f"one thing as aiortc has it: {name}, its encoder", of_theirs, server=theirs, client=marker),
             Loop(f"the usual way: {name}", of_theirs, server=theirs, client=stock),
             Loop(plain, of_theirs, quick, theirs, stock, wrapper="bench.plain"),
-            *(Floor(floor, (), quick and encoder == "shared", codec, encoder) for encoder, floor in floors.items()),
+            *(Floor(floor, (), quick and each == "shared", codec, encoder=each) for each, floor in floors.items()),
             Chain(chain, ratios_to(floors["shared"]), quick, codec),
             Loop(f"this project, traced: {name}", (), quick, ours, marker, wrapper="bench.tracing"),
             Loop(f"aiortc's encoder, traced: {name}", server=theirs, client=marker, wrapper="bench.tracing"),
@@ -193,7 +193,7 @@ def size_part() -> Part:
         width, height = (int(side) for side in size.split("x"))
         cases += [
             Loop(name, ratios_to(floor, chain), quick, server, fps=fps),
-            Floor(floor, (), quick, codec, width=width, height=height, fps=fps, bitrate=bitrate * 1000),
+            Floor(floor, (), quick, codec, width, height, fps, bitrate * 1000),
             Chain(chain, ratios_to(floor), quick, codec, width, height, fps, bitrate * 1000),
         ]
     rates = ", ".join(f"{bitrate} for {size} {fps}" for (size, fps), bitrate in bitrates.items())

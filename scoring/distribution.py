@@ -25,9 +25,8 @@ class Distribution:
         """Count one value."""
         self.count += 1
         self.total += value
-        self.min = min(self.min, value)
-        self.max = max(self.max, value)
-        self._buckets[math.floor(math.log(value if value > self.SMALLEST else self.SMALLEST) / self.WIDTH)] += 1
+        self.min, self.max = min(self.min, value), max(self.max, value)
+        self._buckets[math.floor(math.log(max(value, self.SMALLEST)) / self.WIDTH)] += 1
 
     def merge(self, other: "Distribution") -> None:
         """Count all that the other one has counted."""
