@@ -7,20 +7,22 @@ INTERVAL = 60.0  # s between two lines of the same words
 
 
 class Seldom:
-    """Tells the same thing once in INTERVAL, however often it happens.
+    """Tells the same thing once in an interval, however often it happens.
 
     Args:
         clock: returns monotonic seconds.
+        interval: s.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, interval: float = INTERVAL) -> None:
         self._clock = clock
-        self._told: dict[str, float] = {}  # when what was told, s; no more than the last INTERVAL's
+        self._interval = interval
+        self._told: dict[str, float] = {}  # when what was told, s; no more than the last interval's
 
     def due(self, what: str) -> bool:
         """Return whether to tell a thing now; it counts as told then."""
         now = self._clock()
-        self._told = {each: at for each, at in self._told.items() if now - at < INTERVAL}
+        self._told = {each: at for each, at in self._told.items() if now - at < self._interval}
         if what in self._told:
             return False
         self._told[what] = now

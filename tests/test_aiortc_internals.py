@@ -20,6 +20,7 @@ from aiortc.rtcrtpreceiver import StreamStatistics
 from aiortc.rtcsctptransport import RTCSctpTransport, serialize_packet
 from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap, RtpPacket, unpack_header_extensions
 
+from common.seldom import Seldom
 from support.connections import PATIENCE, connected, send_text
 from transport import aiortc_internals as internals
 from transport import clocks, mending, playout, strays
@@ -28,11 +29,11 @@ SHORT_FINGERPRINT = struct.pack("!HHI12s", 1, 4, 0x2112A442, bytes(12)) + struct
 
 
 @pytest.fixture(autouse=True)
-def mended() -> None:
+def mended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mend the libraries, and begin to count anew."""
     assert internals.mend()
     strays.dropped.clear()
-    strays._told.clear()
+    monkeypatch.setattr(strays, "_seldom", Seldom(interval=strays.TELL_INTERVAL))
 
 
 def addresses(pc: RTCPeerConnection) -> set[tuple[str, int]]:
