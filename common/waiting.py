@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+WELL_AFTER = 10.0  # s that a session has to last for the pauses between attempts to begin anew
+
 
 async def unless(event: asyncio.Event, awaited: Coroutine[Any, Any, T]) -> T | None:
     """Return what `awaited` returns; or None, and cancel it, if the event is set before that."""

@@ -10,9 +10,10 @@ from common.ice import IceServer, ice_config
 from common.seldom import Seldom
 from common.sessions import PeerError, SessionError, SlowPeerError
 from common.urls import WHIP_TOKEN, token, without_secrets
+from common.waiting import WELL_AFTER
 from transport.aiortc_ice import Pair
 from transport.http_signaling import HttpSignaling, UnavailableError, joined
-from transport.media_server import WELL_AFTER, WhipOffer, pauses
+from transport.media_server import WhipOffer, pauses
 
 if TYPE_CHECKING:  # server.py runs as __main__, and is not to be imported a second time
     from server import BallVideoTrack

@@ -10,7 +10,7 @@ from common.ice import IceConfig
 from common.names import look_up
 from common.seldom import Seldom
 from common.sessions import End, PeerError, SessionError, SlowPeerError
-from common.waiting import backoff, unless
+from common.waiting import WELL_AFTER, backoff, unless
 from transport import aiortc_internals as internals
 from transport.datachannel import ChannelAnswer
 from transport.line import ClientLine, FrameWay
@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 
 RETRY_FIRST, RETRY_MAX = 0.1, 1.0  # s between two attempts to dial; doubled each time
 DROPPED_FIRST, DROPPED_MAX = 0.5, 30.0  # the same after a session that was over as soon as it had begun
-WELL_AFTER = 10.0  # s that a session has to last not to be one of these
 MISSED_AFTER, MISSED_INTERVAL = 2.0, 60.0  # s until it is first said that there is no server, and between two times
 MIN_PATIENCE = 2.0  # s for the first word of what listens there, however late it is
 ATTEMPT_TIMEOUT = 2.0  # s for one of them: an address that nobody has any more does not answer at all

@@ -34,7 +34,6 @@ SILENCE_UNASKED = 12.0  # s, where it cannot be asked: aioice does so every 5 s
 PAUSE_FIRST, PAUSE_MAX = 0.5, 30.0  # s between two attempts; doubled each time
 WATCH_MAX = 1.0  # s, while somebody waits for a film that is about to be published
 _seldom = Seldom()  # each session begins anew to ask
-WELL_AFTER = 10.0  # s that a session has to last for the pauses to begin anew
 
 
 class HttpOffer(PeerLink):
